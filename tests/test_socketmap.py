@@ -1,0 +1,215 @@
+"""
+Tests for mailer.socketmap.
+"""
+
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mailer.alias_list import AliasList
+from mailer.alias_table import ServerList, merge
+from mailer.errors import ProtocolError
+from mailer.socketmap import (
+    MAX_KEY,
+    MAX_REQUEST,
+    NOTFOUND,
+    PERM_NO_MAP,
+    Request,
+    RequestReader,
+    answer,
+    netstring,
+    parse_netstring,
+)
+
+TABLE = merge(
+    [ServerList("odoo", AliasList({"\u00e9t\u00e9@x": ("b\u00fcro@x",)}))], {}, "lmtp:inet:h:24"
+)
+PAYLOADS = st.binary(max_size=12) | st.builds(b"aliases %b".__mod__, st.binary(max_size=12))
+STREAMS = st.lists(
+    st.one_of(
+        PAYLOADS.map(netstring),
+        PAYLOADS.map(netstring),
+        st.text("0123456789:, ", max_size=8).map(str.encode),
+    ),
+    max_size=5,
+).map(b"".join)
+
+
+def read(*pieces):
+    """
+    Return the requests in a stream that comes in pieces, and whether it broke.
+    """
+    reader = RequestReader()
+    requests = []
+    try:
+        for piece in pieces:
+            for request in reader.receive_data(piece):
+                requests.append(request)  # noqa: PERF402 - those before an error are kept
+    except ProtocolError:
+        return requests, True
+    return requests, False
+
+
+def cut(stream, places):
+    """
+    Return the stream in pieces, cut at the places.
+    """
+    edges = sorted({0, len(stream), *(place % (len(stream) + 1) for place in places)})
+    return [stream[a:b] for a, b in pairwise(edges)] or [b""]
+
+
+@pytest.mark.parametrize(
+    ("stream", "requests"),
+    [
+        (b"", []),
+        (b"11:aliases a@x,", [Request(b"aliases", b"a@x")]),
+        (b"8:aliases ,", [Request(b"aliases", b"")]),
+        (b"7:aliases,", [Request(b"aliases", b"")]),
+        (b"0:,", [Request(b"", b"")]),
+        (b"12:aliases a b,,", [Request(b"aliases", b"a b,")]),
+        (b"11:aliases a@x,15:transport *@x y,", [("aliases", "a@x"), ("transport", "*@x y")]),
+        (b"11:aliases a@x,11:alias", [Request(b"aliases", b"a@x")]),
+        (b"11:aliases a@x", []),
+        (b"11", []),
+    ],
+)
+def test_requests(stream, requests):
+    """
+    Whole requests are given in order, an unfinished one waits.
+    """
+    expected = [
+        Request(*(p.encode() if isinstance(p, str) else p for p in pair)) for pair in requests
+    ]
+    assert (expected, False) == read(stream)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b":",
+        b"a",
+        b",",
+        b"-1:",
+        b" 3:a b,",
+        b"+3:a b,",
+        b"03:a b,",
+        b"00:,",
+        b"3:a bc",
+        b"3:a b;",
+        b"3 :a b,",
+        b"3\n:a b,",
+        b"\xd9\xa3:a b,",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"11:aliases a@x,x",
+    ],
+)
+def test_streams_that_are_no_netstrings(stream):
+    """
+    What is no netstring breaks the connection.
+    """
+    assert read(stream)[1]
+
+
+def test_requests_before_a_fault_are_given():
+    """
+    The good requests before the first fault are answered.
+    """
+    assert ([Request(b"aliases", b"a@x")], True) == read(b"11:aliases a@x,nonsense")
+
+
+@pytest.mark.parametrize("map_name", [b"aliases", b"transport"])
+def test_the_longest_key_is_taken(map_name):
+    """
+    A key may have 10,000 octets, whatever the map is called.
+    """
+    request = Request(map_name, b"k" * MAX_KEY)
+    assert ([request], False) == read(netstring(b" ".join(request)))
+
+
+def test_longer_requests_break_the_connection():
+    """
+    The length alone is enough to refuse, before its colon too.
+    """
+    assert ([], True) == read(netstring(b"x" * (MAX_REQUEST + 1)))
+    assert ([], True) == read(b"%d:" % (MAX_REQUEST + 1))
+    assert ([], True) == read(b"99999")
+    assert ([], True) == read(b"9" * 5000)
+    assert ([], False) == read(b"%d" % MAX_REQUEST)
+
+
+@given(STREAMS | st.binary(), st.lists(st.integers(0, 200), max_size=6))
+@example(b"10010:", [5])
+@example(b"100100:", [5, 6])
+@example(b"012:", [1])
+def test_cutting_the_stream_changes_nothing(stream, places):
+    """
+    The same requests and the same fault come of any pieces.
+    """
+    assert read(stream) == read(*cut(stream, places))
+
+
+@given(st.lists(st.tuples(st.binary(max_size=9).map(lambda b: b.replace(b" ", b"")), PAYLOADS)))
+def test_requests_come_back(pairs):
+    """
+    Whatever is framed is read, octet for octet.
+    """
+    stream = b"".join(netstring(b" ".join(pair)) for pair in pairs)
+    assert ([Request(*pair) for pair in pairs], False) == read(*cut(stream, range(len(stream))))
+
+
+@given(st.binary())
+def test_a_netstring_comes_back(payload):
+    """
+    What netstring frames parse_netstring gives back; every part of it alone is unfinished.
+    """
+    whole = netstring(payload)
+    assert payload == parse_netstring(whole)
+    assert {None} == {parse_netstring(whole[:end]) for end in range(len(whole))}
+
+
+@pytest.mark.parametrize(
+    "data", [b":", b"x", b"-1:", b"3:abc;", b"3:abc,x", b"1:ab", b"1234567890", b"1234567890:"]
+)
+def test_answers_that_are_no_netstring(data):
+    """
+    A fault raises ProtocolError.
+    """
+    with pytest.raises(ProtocolError):
+        parse_netstring(data)
+
+
+@given(st.binary() | STREAMS)
+def test_any_octets_are_a_netstring_or_a_protocol_error(data):
+    """
+    Nothing else is raised.
+    """
+    with suppress(ProtocolError):
+        payload = parse_netstring(data)
+        assert payload is None or data.endswith(b":" + payload + b",")
+
+
+def test_utf8_goes_in_and_out():
+    """
+    Keys and values beyond ASCII are UTF-8.
+    """
+    request = Request(b"aliases", "\u00c9T\u00c9+x@X".encode())
+    assert "OK b\u00fcro@x".encode() == answer(TABLE, request, 0)
+
+
+def test_keys_that_are_not_utf8_are_not_found():
+    """
+    Another charset is hopeless.
+    """
+    assert NOTFOUND == answer(TABLE, Request(b"aliases", "\u00e9t\u00e9@x".encode("latin-1")), 0)
+
+
+@given(st.sampled_from([b"aliases", b"transport"]) | st.binary(), st.binary())
+def test_any_request_has_an_answer(map_name, key):
+    """
+    Nothing is raised; the answer is one of Postfix's kinds.
+    """
+    given_answer = answer(TABLE, Request(map_name, key), 0)
+    assert given_answer in (NOTFOUND, PERM_NO_MAP) or given_answer.startswith(b"OK ")
