@@ -1,0 +1,279 @@
+"""
+The lists on disk: what is served at the next start, before Odoo is asked.
+
+One SQLite file in the cache folder; a list is replaced in one transaction,
+so that a crash leaves the old one or the new one, never a mixture.
+"""
+
+import itertools
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.logger import Logger
+
+from mailer.alias_list import AliasList
+from mailer.alias_table import Removed, ServerList
+from mailer.errors import TemporaryError
+
+FILE_NAME = "odoo-mailer.sqlite3"
+_VERSION = 1
+_T = TypeVar("_T")
+_SCHEMA = """
+CREATE TABLE server (
+    name TEXT PRIMARY KEY, url TEXT NOT NULL, aliases_etag TEXT NOT NULL,
+    transport_etag TEXT NOT NULL, marked INTEGER NOT NULL, loaded_at REAL
+);
+CREATE TABLE entry (
+    server TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (server, kind, name)
+) WITHOUT ROWID;
+"""
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Etags:
+    """
+    The validators of the two pages that a list was read from; empty where unknown.
+    """
+
+    aliases: str = ""
+    transport: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """
+    What is remembered of one server.
+
+    Args:
+        url: Where the list came from; its etags mean nothing elsewhere.
+        marked: The server has sent ``X-Mail-Delivery`` at some time.
+    """
+
+    server_list: ServerList
+    url: str = ""
+    etags: Etags = field(default_factory=Etags)
+    marked: bool = False
+
+
+class Store:
+    """
+    Args:
+        folder: The cache folder; made if it does not exist.
+
+    Raises:
+        TemporaryError: The folder or the file cannot be used.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._path = Path(folder, FILE_NAME)
+        try:
+            Path(folder).mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise TemporaryError(f"{error.filename}: {error.strerror}") from None
+        self._run(lambda connection: None)
+
+    def load(self, server: str) -> Stored:
+        """
+        Return what is remembered; a list of None for a server never seen.
+
+        Raises:
+            TemporaryError: The file cannot be read.
+        """
+        return self._run(lambda connection: _load(connection, server))
+
+    def save(self, stored: Stored) -> None:
+        """
+        Replace what is remembered of one server; it is on disk when this returns.
+
+        A mark, once seen, stays.
+
+        Raises:
+            TemporaryError: It could not be written; the old one stays.
+        """
+        self._run(lambda connection: _save(connection, stored))
+
+    def is_marked(self, server: str) -> bool:
+        """
+        Say whether this server has marked an answer at some time.
+
+        Raises:
+            TemporaryError: The file cannot be read.
+        """
+        return self._has("SELECT 1 FROM server WHERE name = ? AND marked", server)
+
+    def knows(self, server: str, address: str, domains: Collection[str] = ()) -> bool:
+        """
+        Say whether the stored list of a server declares an address, or lately did.
+
+        Args:
+            address: Folded.
+            domains: The daemon's own domains for this server's local parts.
+
+        Raises:
+            TemporaryError: The file cannot be read.
+        """
+        kind = "SELECT 1 FROM entry WHERE server = ? AND kind"
+        local, _, domain = address.partition("@")
+        if self._has(f"{kind} IN ('alias', 'transport', 'removed') AND name = ?", server, address):
+            return True
+        honoured = domain in domains or self._has(f"{kind} = 'domain' AND name = ?", server, domain)
+        return honoured and self._has(f"{kind} = 'local_part' AND name = ?", server, local)
+
+    def save_mark(self, server: str) -> None:
+        """
+        Remember that this server marks its answers.
+
+        Raises:
+            TemporaryError: It could not be written.
+        """
+        query = (
+            "INSERT INTO server VALUES (?, '', '', '', 1, NULL)"
+            " ON CONFLICT (name) DO UPDATE SET marked = 1"
+        )
+        self._run(lambda connection: connection.execute(query, (server,)))
+
+    def _has(self, query: str, *parameters: str) -> bool:
+        return self._run(
+            lambda connection: connection.execute(query, parameters).fetchone() is not None
+        )
+
+    def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """
+        Do some work in one transaction; a damaged file is set aside, and a new one made.
+        """
+        try:
+            try:
+                return self._transaction(work)
+            except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+                # Damage has no class of its own, those of other errors are derived.
+                if isinstance(error, sqlite3.Error) and type(error) is not sqlite3.DatabaseError:
+                    raise
+                self._set_aside(error)
+                return self._transaction(work)
+        except (sqlite3.Error, OSError) as error:
+            raise TemporaryError(f"{self._path}: {error}") from None
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        with closing(sqlite3.connect(self._path, timeout=10)) as connection, connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            self._prepare(connection)
+            return work(connection)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """
+        Make the tables of a new file.
+        """
+        if _version(connection) == 0:
+            connection.execute("BEGIN IMMEDIATE")
+            if _version(connection) == 0:  # no other process was faster
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.commit()
+            self._give_to_folder_owner()
+        version = _version(connection)
+        if version != _VERSION:
+            raise TemporaryError(f"{self._path} is of a newer odoo-mailer, version {version}")
+
+    def _give_to_folder_owner(self) -> None:
+        """
+        Let the daemon write a file that root made by a command.
+        """
+        if os.geteuid() == 0:
+            owner = os.stat(self._path.parent)
+            os.chown(self._path, owner.st_uid, owner.st_gid)
+
+    def _set_aside(self, error: Exception) -> None:
+        names = (f"{FILE_NAME}.damaged-{number}" for number in itertools.count(1))
+        aside = next(path for path in map(self._path.with_name, names) if not path.exists())
+        os.replace(self._path, aside)
+        log.error(
+            "{path}: {error}; kept as {aside}, a new one is made",
+            path=str(self._path),
+            error=str(error),
+            aside=aside.name,
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _load(connection: sqlite3.Connection, server: str) -> Stored:
+    row = connection.execute(
+        "SELECT url, aliases_etag, transport_etag, marked, loaded_at FROM server WHERE name = ?",
+        (server,),
+    ).fetchone()
+    if row is None:
+        return Stored(ServerList(server))
+    url, aliases_etag, transport_etag, marked, loaded_at = row
+    kinds: dict[str, dict[str, str]] = {}
+    for kind, name, value in connection.execute(
+        "SELECT kind, name, value FROM entry WHERE server = ?", (server,)
+    ):
+        kinds.setdefault(kind, {})[name] = value
+    etags = Etags(aliases_etag, transport_etag)
+    return Stored(_server_list(server, loaded_at, kinds), url, etags, bool(marked))
+
+
+def _save(connection: sqlite3.Connection, stored: Stored) -> None:
+    server_list, etags = stored.server_list, stored.etags
+    name = server_list.server
+    loaded_at = None if server_list.declared is None else server_list.loaded_at
+    connection.execute(
+        "INSERT INTO server VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+        " url = excluded.url, aliases_etag = excluded.aliases_etag,"
+        " transport_etag = excluded.transport_etag, loaded_at = excluded.loaded_at,"
+        " marked = max(marked, excluded.marked)",
+        (name, stored.url, etags.aliases, etags.transport, stored.marked, loaded_at),
+    )
+    connection.execute("DELETE FROM entry WHERE server = ?", (name,))
+    connection.executemany(
+        "INSERT INTO entry VALUES (?, ?, ?, ?)", ((name, *row) for row in _rows(server_list))
+    )
+
+
+def _rows(server_list: ServerList) -> Iterator[tuple[str, str, str]]:
+    declared = AliasList() if server_list.declared is None else server_list.declared
+    for name, targets in declared.aliases.items():
+        yield "alias", name, " ".join(targets)
+    for name, targets in declared.local_parts.items():
+        yield "local_part", name, " ".join(targets)
+    for name in declared.domains:
+        yield "domain", name, ""
+    for name, nexthop in declared.transport.items():
+        yield "transport", name, nexthop
+    for name, removed in server_list.removed.items():
+        yield "removed", name, json.dumps((float(removed.at), removed.nexthop))
+
+
+def _server_list(
+    server: str, loaded_at: float | None, kinds: dict[str, dict[str, str]]
+) -> ServerList:
+    if loaded_at is None:
+        return ServerList(server)
+    declared = AliasList(
+        {name: tuple(value.split(" ")) for name, value in kinds.get("alias", {}).items()},
+        {name: tuple(value.split(" ")) for name, value in kinds.get("local_part", {}).items()},
+        frozenset(kinds.get("domain", ())),
+        kinds.get("transport", {}),
+    )
+    removed = {name: _removed(value) for name, value in kinds.get("removed", {}).items()}
+    return ServerList(server, declared, removed, loaded_at, len(declared))
+
+
+def _removed(value: str) -> Removed:
+    at, nexthop = json.loads(value)
+    if not isinstance(at, float) or not isinstance(nexthop, str):
+        raise ValueError("not a time and a next hop")
+    return Removed(at, nexthop)
