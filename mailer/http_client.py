@@ -1,0 +1,224 @@
+"""
+HTTP as we speak it: connections, their trust, bodies out and in.
+
+Source: RFC 9110, RFC 9112; what Twisted's client leaves to its users.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from OpenSSL import crypto
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    FileBodyProducer,
+    HTTPConnectionPool,
+    ResponseDone,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from mailer.config import Server
+from mailer.errors import ConfigError, EarlyAnswerError, Fault, ListError, NoAnswerError
+
+CONNECT_TIMEOUT = 10  # seconds
+KEEP_CONNECTION = 10  # seconds: web servers wait longer, so they seldom close first
+
+
+def make_agent(reactor: Any, server: Server) -> IAgent:
+    """
+    Return an agent that trusts the server's ``ca``, or the system's authorities.
+
+    Raises:
+        ConfigError: The ``ca`` holds no certificates.
+    """
+    trust = trustRootFromCertificates(_certificates(server)) if server.ca else platformTrust()
+    policy = BrowserLikePolicyForHTTPS(trust)
+    pool = HTTPConnectionPool(reactor)
+    pool.maxPersistentPerHost = server.max_in_flight
+    pool.cachedConnectionTimeout = KEEP_CONNECTION
+    pool.retryAutomatically = False
+    return _ReusingAgent(
+        Agent(reactor, policy, CONNECT_TIMEOUT),
+        Agent(reactor, policy, CONNECT_TIMEOUT, pool=pool),
+    )
+
+
+@implementer(IAgent)
+class _ReusingAgent:
+    """
+    Reuses connections as long as the server speaks HTTP/1.1.
+
+    Twisted's pool keeps a connection that an HTTP/1.0 server is about to
+    close, as Odoo's workers do, and the next call on it would fail.
+
+    Args:
+        single: Makes a connection for each call.
+        pooled: Keeps connections.
+    """
+
+    def __init__(self, single: IAgent, pooled: IAgent) -> None:
+        self._single = single
+        self._pooled = pooled
+        self._agent = pooled
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        requested: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
+        return requested.addCallback(self._note)
+
+    def _note(self, response: IResponse) -> IResponse:
+        keeps = tuple(response.version) == (b"HTTP", 1, 1)
+        self._agent = self._pooled if keeps else self._single
+        return response
+
+
+@implementer(IAgent)
+class PlainAgent:
+    """
+    Asks for no content coding, and takes none: of a broken one nobody would notice.
+    """
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        headers = Headers() if headers is None else headers.copy()
+        headers.removeHeader("Accept-Encoding")
+        requested: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
+        return requested.addCallback(self._check)
+
+    def _check(self, response: IResponse) -> IResponse:
+        coding = header_of(response, "Content-Encoding")
+        if coding not in (None, "", "identity"):
+            response.deliverBody(_Content(0, whole=False, done=Deferred()))
+            raise NoAnswerError(f"an answer in a coding that was not asked for, {coding!r}")
+        return response
+
+
+class BodyProducer(FileBodyProducer):
+    """
+    Produces a message; to be stopped where the answer comes before its end.
+
+    Twisted's own then leaves its Deferred unfired, and the connection open.
+    """
+
+    _producing: Deferred[None] | None = None
+    _transport: Any = None
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        producing: Deferred[None] = Deferred()
+        self._producing = producing
+        # Twisted wraps the transport in a consumer that counts, and has no other way to it.
+        self._transport = getattr(consumer, "_consumer", consumer)
+        super().startProducing(consumer).addBoth(self._end)
+        return producing
+
+    def abandon(self) -> None:
+        """
+        Stop, where the server has answered and wants no more.
+        """
+        self.stopProducing()
+        if self._producing is not None:
+            self._end(Failure(EarlyAnswerError()))
+            self._transport.abortConnection()
+
+    def _end(self, result: Any) -> None:
+        producing, self._producing = self._producing, None
+        if producing is not None:
+            producing.callback(result)
+
+
+class _Content(Protocol):
+    """
+    Collects the body of an answer.
+    """
+
+    def __init__(self, limit: int, whole: bool, done: Deferred[bytes]) -> None:
+        self._limit = limit
+        self._whole = whole
+        self._done: Deferred[bytes] | None = done
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+        done = self._done
+        if self._size <= self._limit or done is None:
+            return
+        self.stop()
+        if self._whole:
+            done.errback(ListError(f"an answer of more than {self._limit} octets"))
+        else:
+            done.callback(b"".join(self._chunks)[: self._limit])
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        done, self._done = self._done, None
+        if done is None:
+            return
+        if reason.check(ResponseDone) or (reason.check(PotentialDataLoss) and not self._whole):
+            done.callback(b"".join(self._chunks))
+        else:
+            done.errback(reason)
+
+    def stop(self) -> None:
+        """
+        Take no more of it.
+        """
+        self._done = None
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+async def read_body(response: IResponse, limit: int, whole: bool) -> bytes:
+    """
+    Return the body.
+
+    Args:
+        limit: Octets.
+        whole: A body of which nobody can tell that it is complete is refused.
+    """
+    done: Deferred[bytes] = Deferred(lambda _: protocol.stop())
+    protocol = _Content(limit, whole, done)
+    response.deliverBody(protocol)
+    return await done
+
+
+def header_of(response: IResponse, name: str) -> str | None:
+    """
+    Return the first value of a header field; None where there is none.
+    """
+    values: Sequence[str] | None = response.headers.getRawHeaders(name)
+    return values[0].strip() if values else None
+
+
+def _certificates(server: Server) -> list[Certificate]:
+    end = "-----END CERTIFICATE-----"
+    parts = server.ca.split(end)[:-1]
+    try:
+        certificates = [Certificate.loadPEM((part + end).encode()) for part in parts]
+    except crypto.Error:
+        certificates = []
+    if not certificates:
+        fault = Fault(0, "ca", "a certificate in this file cannot be read")
+        raise ConfigError(server.name, [fault])
+    return certificates

@@ -1,0 +1,268 @@
+"""
+The client of ``mail_delivery``: fetches the list, delivers mail.
+
+One deadline stands round each whole call; redirects are never followed,
+because the token would go with them.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, NoReturn, TypeVar, cast
+
+from OpenSSL import SSL
+from service_identity import VerificationError
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CertificateError, ConnectError, DNSLookupError
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IResponse
+
+from mailer import __version__
+from mailer.address import encode
+from mailer.config import Server
+from mailer.errors import (
+    MailerError,
+    NoAnswerError,
+    TemporaryError,
+    TlsError,
+    UnreachableError,
+)
+from mailer.http_client import BodyProducer, PlainAgent, header_of, read_body
+from mailer.spool import MessageReader
+from mailer.store import Etags
+from mailer.verdict import Answer, parse_retry_after
+
+MAX_LIST = 268_435_456  # octets of a list page: several million aliases
+MAX_VERDICT = 4_194_304  # octets of an answer to pipe: 1,000 recipients with 500 of text each
+
+_NO_CONNECTION = (ConnectError, DNSLookupError)
+# A session cookie of Odoo chooses a database; every call stands by itself.
+_NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """
+    One page of the list.
+
+    Args:
+        content: None where Odoo says that it has not changed.
+        etag: Its validator; empty where Odoo gives none.
+    """
+
+    content: bytes | None
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """
+    The list as Odoo gave it, not yet parsed.
+    """
+
+    aliases: Page
+    transport: Page
+
+    @property
+    def etags(self) -> Etags:
+        """The validators for the next call."""
+        return Etags(self.aliases.etag, self.transport.etag)
+
+    @property
+    def changed(self) -> bool:
+        """At least one of the pages has changed."""
+        return self.aliases.content is not None or self.transport.content is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """
+    One message for one server.
+
+    Args:
+        sender: Reverse path, empty for the null one.
+        recipients: Folded; none where Odoo is to find them in the header.
+        digest: SHA-256 of the message as received, hexadecimal.
+        queue_id: Postfix's; may be empty.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    digest: str
+    queue_id: str
+    body: MessageReader
+
+
+class OdooClient:
+    """
+    Args:
+        agent: Makes the connections, with the trust that this server needs.
+        clock: For the deadline.
+        on_mark: Called once, when the server first marks an answer.
+        marked: The server has done so before.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        agent: IAgent,
+        clock: IReactorTime,
+        on_mark: Callable[[], None],
+        marked: bool = False,
+    ) -> None:
+        self.server = server
+        self.marked = marked
+        self._http = HTTPClient(PlainAgent(agent), cast(Any, CookieJar(_NO_COOKIES)))
+        self._clock = clock
+        self._on_mark = on_mark
+
+    async def fetch(self, etags: Etags) -> Pages:
+        """
+        Return the pages of the list; only those that the etags do not stand for.
+
+        Raises:
+            UnreachableError: No connection, or no answer in time.
+            TlsError: TLS failed.
+            TemporaryError: An answer that is no list, such as 401 or 404.
+            ListError: A page of more than ``MAX_LIST`` octets.
+        """
+        return await self._within(self.server.timeout, self._fetch(etags))
+
+    async def deliver(self, delivery: Delivery) -> Answer:
+        """
+        Hand over a message.
+
+        Raises:
+            UnreachableError: There was no connection.
+            NoAnswerError: A connection, but no answer: Odoo may have it or not.
+            TlsError: TLS failed.
+        """
+        return await self._within(self.server.timeout, self._deliver(delivery))
+
+    async def _within(self, seconds: float, call: Coroutine[Deferred[Any], Any, _T]) -> _T:
+        def late(_: object, seconds: float) -> NoReturn:
+            raise NoAnswerError(f"no answer within {seconds:g} s")
+
+        deferred = Deferred.fromCoroutine(call)
+        deferred.addTimeout(seconds, self._clock, late)
+        try:
+            return await deferred
+        except MailerError:
+            raise
+        except Exception as error:
+            kind, reason = _translated(error)
+            raise kind(self._without_token(reason)) from None
+
+    def _without_token(self, text: str) -> str:
+        return text.replace(self.server.token.value, "***")
+
+    async def _fetch(self, etags: Etags) -> Pages:
+        # Aliases before transport: an address made in between is then known to
+        # transport alone, which does no harm; the other way round it would bounce.
+        aliases = await self._page("aliases", etags.aliases)
+        transport = await self._page("transport", etags.transport)
+        return Pages(aliases, transport)
+
+    async def _page(self, name: str, etag: str) -> Page:
+        headers = self._headers()
+        headers["Accept"] = ["application/json, text/plain;q=0.9"]
+        if etag:
+            headers["If-None-Match"] = [etag]
+        response = await self._request("GET", name, headers, None)
+        self._note_mark(response)
+        content = await read_body(response, MAX_LIST, whole=response.code == 200)
+        if response.code == 304 and etag:
+            return Page(None, etag)
+        if response.code != 200:
+            raise TemporaryError(self._without_token(f"{name}: {_explained(response)}"))
+        return Page(content, header_of(response, "ETag") or "")
+
+    async def _deliver(self, delivery: Delivery) -> Answer:
+        headers = self._headers()
+        headers |= {
+            "Accept": ["application/json"],
+            "Content-Type": ["message/rfc822"],
+            "X-Mail-Sender": [encode(delivery.sender)],
+            "X-Mail-Digest": [f"sha-256={delivery.digest}"],
+        }
+        if delivery.recipients:
+            headers["X-Mail-Recipients"] = [encode(",".join(delivery.recipients))]
+        if delivery.queue_id:
+            headers["X-Mail-Queue-Id"] = [delivery.queue_id]
+        producer = BodyProducer(delivery.body)
+        response = await self._request("POST", "pipe", headers, producer)
+        marked = self._note_mark(response)
+        body = await read_body(response, MAX_VERDICT, whole=False)
+        producer.abandon()  # an answer may come before the message has been read
+        retry_after = parse_retry_after(header_of(response, "Retry-After"))
+        return Answer(response.code, marked, body, retry_after)
+
+    async def _request(
+        self, method: str, name: str, headers: dict[str, Any], body: BodyProducer | None
+    ) -> IResponse:
+        url = f"{self.server.url}/mail_delivery/{name}"
+        return cast(
+            IResponse,
+            await self._http.request(
+                method,
+                url,
+                headers=Headers(headers),
+                data=body,
+                allow_redirects=False,
+                unbuffered=True,
+            ),
+        )
+
+    def _headers(self) -> dict[str, Any]:
+        headers: dict[str, Any] = {
+            "User-Agent": [f"odoo-mailer/{__version__}"],
+            "Cache-Control": ["no-cache"],  # a list from a proxy may be an old one
+            "X-Mail-Token": [self.server.token.value],
+        }
+        if self.server.database:
+            headers["X-Odoo-Database"] = [self.server.database]
+        return headers
+
+    def _note_mark(self, response: IResponse) -> bool:
+        marked = header_of(response, "X-Mail-Delivery") == "1"
+        if marked and not self.marked:
+            self.marked = True
+            self._on_mark()
+        return marked
+
+
+def _explained(response: IResponse) -> str:
+    """
+    Return what a refusal most likely means to an administrator.
+    """
+    match response.code:
+        case 401 | 403:
+            return f"HTTP {response.code}, Odoo does not accept the token"
+        case 404 | 405:
+            return (
+                f"HTTP {response.code}, mail_delivery is not there: "
+                "is the addon installed, and is this the right host and database?"
+            )
+        case code if 300 <= code <= 399:
+            return f"HTTP {code}, a redirect to {header_of(response, 'Location')!r}; not followed"
+        case code:
+            return f"HTTP {code}"
+
+
+def _translated(error: Exception) -> tuple[type[UnreachableError | TlsError], str]:
+    """
+    Return what a failed call means, and its reason.
+    """
+    causes = [reason.value for reason in getattr(error, "reasons", ())] or [error]
+    for cause in causes:
+        if isinstance(cause, SSL.Error | VerificationError | CertificateError):
+            return TlsError, f"TLS failed: {_said(cause)}"
+    kind = UnreachableError if isinstance(error, _NO_CONNECTION) else NoAnswerError
+    return kind, "; ".join(_said(cause) for cause in causes)
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,311 @@
+"""
+Tests for mailer.odoo over TLS: real handshakes, in memory, with certificates made here.
+"""
+
+import datetime
+import ipaddress
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory, Protocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.test.iosim import FakeTransport
+from twisted.test.iosim import connect as plug
+from zope.interface import implementer
+
+from mailer.errors import NoAnswerError, TemporaryError, TlsError
+from mailer.verdict import Answer
+
+CALLS = pytest.mark.parametrize("name", ["fetch", "deliver"])
+DAY = datetime.timedelta(days=1)
+NAME = "odoo.example.com"
+
+
+class Odoo(Protocol):
+    """
+    Answers each request with an empty body.
+    """
+
+    def connectionMade(self):
+        self.received = b""
+
+    def dataReceived(self, data):
+        self.received += data
+        self.factory.received += data
+        while b"\r\n\r\n" in self.received:
+            head, _, rest = self.received.partition(b"\r\n\r\n")
+            size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            if len(rest) < int(size or 0):
+                return
+            self.received = rest[int(size or 0) :]
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+class Plain(Protocol):
+    """
+    Knows no TLS, and says so.
+    """
+
+    def dataReceived(self, data):
+        self.factory.received += data
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.transport.loseConnection()
+
+
+class Deaf(Protocol):
+    """
+    Closes the connection as soon as something comes.
+    """
+
+    def dataReceived(self, data):
+        self.transport.loseConnection()
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Identity:
+    """
+    The certificate and the key of a server.
+    """
+
+    def __init__(self, certificate, key):
+        self.context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        self.context.use_certificate(certificate)
+        self.context.use_privatekey(key)
+
+    def serverConnectionForTLS(self, protocol):
+        return SSL.Connection(self.context, None)
+
+
+class Authority:
+    """
+    Makes certificates for a server.
+    """
+
+    def __init__(self, name):
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._make(self._name, self._key, None, True, DAY)
+        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def identity(self, *names, lasts=DAY):
+        """
+        Return what a server of these names or addresses shows.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
+        return Identity(self._make(subject, key, names, False, lasts), key)
+
+    def _make(self, subject, key, names, is_authority, lasts):
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 10 * DAY)
+            .not_valid_after(now + lasts)
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        )
+        if names:
+            alternatives = [general_name(name) for name in names]
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def general_name(name):
+    """
+    Return a name or an address as certificates have it.
+    """
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def serve(wire, protocol, identity=None):
+    """
+    Connect the client with a server; let them talk until neither has more to say.
+
+    Returns:
+        Every octet that the server could read.
+    """
+    factory = Factory.forProtocol(protocol)
+    factory.received = b""
+    outer = TLSMemoryBIOFactory(identity, False, factory) if identity else factory
+    client = wire.reactor.tcpClients[-1][2].buildProtocol(None)
+    server = outer.buildProtocol(None)
+    pump = plug(server, FakeTransport(server, True), client, FakeTransport(client, False))
+    for _ in range(50):
+        wire.run_bodies()
+        pump.flush()
+    return factory.received
+
+
+@pytest.fixture(scope="module")
+def authority():
+    """
+    The authority of our servers.
+    """
+    return Authority("Ours")
+
+
+@pytest.fixture
+def secure(connect, authority):
+    """
+    Makes a wire to an https server, whose authority is trusted or another one.
+    """
+
+    def make(host=NAME, ca=authority.pem):
+        return connect(url=f"https://{host}", ca=ca)
+
+    return make
+
+
+@CALLS
+@pytest.mark.parametrize("host", [NAME, "127.0.0.1"])
+def test_trusted(secure, authority, name, host):
+    """
+    With its authority in ``ca`` a server is trusted, by its name or its address.
+    """
+    wire = secure(host)
+    call = getattr(wire, name)()
+    received = serve(wire, Odoo, authority.identity(NAME, "127.0.0.1"))
+    assert b"X-Mail-Token: very-secret\r\n" in received
+    assert call.done
+    assert call.value
+
+
+def test_large_delivery(secure, authority):
+    """
+    A large message goes through TLS whole.
+    """
+    wire = secure()
+    call = wire.deliver(b"x" * 300_000)
+    received = serve(wire, Odoo, authority.identity(NAME))
+    assert Answer(200) == call.value
+    assert received.endswith(b"x" * 300_000)
+
+
+@CALLS
+@pytest.mark.parametrize(
+    ("names", "lasts"),
+    [
+        (["other.example.com"], DAY),
+        (["example.com"], DAY),
+        (["127.0.0.1"], DAY),
+        ([NAME], -DAY),
+    ],
+)
+def test_wrong_certificate(secure, authority, name, names, lasts):
+    """
+    A certificate of another name, or one that is out of date, is a TLS failure.
+    """
+    wire = secure()
+    call = getattr(wire, name)()
+    received = serve(wire, Odoo, authority.identity(*names, lasts=lasts))
+    assert isinstance(call.error, TlsError)
+    assert str(call.error).startswith("TLS failed: ")
+    assert b"very-secret" not in received
+
+
+@CALLS
+@pytest.mark.parametrize("size", [10, 300_000])
+@pytest.mark.parametrize("other", ["Other", "Ours"])
+def test_unknown_authority(secure, name, size, other):
+    """
+    A certificate of another authority than ``ca`` is a TLS failure, and no token goes out.
+    """
+    wire = secure()
+    call = wire.deliver(b"x" * size) if name == "deliver" else wire.fetch()
+    received = serve(wire, Odoo, Authority(other).identity(NAME))
+    assert isinstance(call.error, TlsError)
+    assert b"" == received
+
+
+@CALLS
+def test_authorities_of_the_system(secure, authority, name):
+    """
+    Without ``ca`` the system's authorities count, and ours is none of them.
+    """
+    wire = secure(ca="")
+    call = getattr(wire, name)()
+    received = serve(wire, Odoo, authority.identity(NAME))
+    assert isinstance(call.error, TlsError)
+    assert b"" == received
+
+
+def test_several_authorities(secure, authority):
+    """
+    Each certificate in ``ca`` counts, whatever text stands between.
+    """
+    wire = secure(ca=f"# first\n{Authority('Other').pem}\n# second\n{authority.pem}\nend\n")
+    call = wire.deliver()
+    serve(wire, Odoo, authority.identity(NAME))
+    assert Answer(200) == call.value
+
+
+def test_self_signed(secure):
+    """
+    A certificate that signed itself is trusted where it stands in ``ca``.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+    wire = secure(ca=pem)
+    call = wire.deliver()
+    serve(wire, Odoo, Identity(certificate, key))
+    assert Answer(200) == call.value
+
+
+@CALLS
+def test_no_common_version(secure, authority, name):
+    """
+    A server that speaks only an old TLS is a TLS failure.
+    """
+    identity = authority.identity(NAME)
+    identity.context.set_cipher_list(b"ALL:@SECLEVEL=0")
+    identity.context.set_min_proto_version(SSL.TLS1_VERSION)
+    identity.context.set_max_proto_version(SSL.TLS1_1_VERSION)
+    wire = secure()
+    call = getattr(wire, name)()
+    received = serve(wire, Odoo, identity)
+    assert isinstance(call.error, TlsError)
+    assert b"" == received
+
+
+@CALLS
+def test_no_tls_there(secure, name):
+    """
+    A server that answers without TLS is a TLS failure, and sees no token.
+    """
+    wire = secure()
+    call = getattr(wire, name)()
+    received = serve(wire, Plain)
+    assert isinstance(call.error, TlsError)
+    assert b"very-secret" not in received
+
+
+@CALLS
+def test_closed_in_the_handshake(secure, name):
+    """
+    A connection that closes before TLS is there is a temporary failure.
+    """
+    wire = secure()
+    call = getattr(wire, name)()
+    serve(wire, Deaf)
+    assert isinstance(call.error, (TlsError, NoAnswerError))
+    assert isinstance(call.error, TemporaryError)
