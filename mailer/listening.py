@@ -1,0 +1,225 @@
+"""
+Binding a listening place, and leaving it as it was found.
+"""
+
+import contextlib
+import fcntl
+import grp
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailer.errors import ListenError
+from mailer.listen import BACKLOG, Listen
+
+log = Logger()
+
+
+class UnixPort(unix.Port):
+    """
+    A UNIX socket that listens already.
+
+    Twisted's own port removes the file of whatever socket it has, another
+    instance's and an inherited one too, and changes the mode and the backlog
+    of an inherited one.
+
+    Args:
+        listening: The socket.
+        is_own: Its file was made here, and goes with it.
+    """
+
+    def __init__(
+        self, listening: socket.socket, factory: IProtocolFactory, reactor: Any, is_own: bool
+    ) -> None:
+        path = os.fsencode(listening.getsockname())
+        super().__init__(path, factory, BACKLOG, reactor=reactor)
+        self._served = factory
+        self._shouldShutdown = is_own  # of tcp.Port: it would end it for its holder, too
+        self._listening = listening
+        self._path = path
+        self._inode = os.stat(path).st_ino if is_own else None
+
+    def startListening(self) -> None:
+        self._listening.setblocking(False)
+        self._served.doStart()
+        self.connected = True
+        self.socket = self._listening
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self.numberAccepts = 100
+        self.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.remove()
+        tcp.Port.connectionLost(self, reason)  # not that of unix.Port
+
+    def remove(self) -> None:
+        """
+        Remove the file, if it is there and its own.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(self._path).st_ino == self._inode:
+                os.unlink(self._path)
+
+
+class ListeningService(Service):
+    """
+    Listens on one place from its start to its stop.
+
+    Args:
+        lock_folder: A folder common to the instances that could use the same
+            place; two that start at once take turns there.
+    """
+
+    def __init__(
+        self, listen: Listen, factory: IProtocolFactory, reactor: Any, lock_folder: str
+    ) -> None:
+        self.listen = listen
+        self._factory = factory
+        self._reactor = reactor
+        self._lock_folder = lock_folder
+        self._port: Any = None  # an IListeningPort
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind.
+
+        Raises:
+            ListenError: Another instance is there, or the system refuses.
+        """
+        try:
+            with _one_at_a_time(self._lock_folder):
+                self._port = self._bind()
+        except CannotListenError as error:
+            cause = error.socketError
+            reason = getattr(cause, "strerror", None) or cause
+            raise ListenError(f"cannot listen on {self.listen}: {reason}") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise ListenError(f"cannot listen on {self.listen}: {reason}") from None
+        except (ValueError, TypeError, LookupError) as error:
+            raise ListenError(f"cannot listen on {self.listen}: {error}") from None
+
+    def startService(self) -> None:
+        super().startService()
+        if self._port is None:
+            self.privilegedStartService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        port, self._port = self._port, None
+        return maybeDeferred(port.stopListening) if port is not None else succeed(None)
+
+    def remove_socket(self) -> None:
+        """
+        Remove the socket file at once, where the reactor will not run.
+        """
+        if isinstance(self._port, UnixPort):
+            self._port.remove()
+
+    def _bind(self) -> IListeningPort:
+        if self.listen.path:
+            return self._unix_port(listen_unix(self.listen), is_own=True)
+        endpoint = serverFromString(self._reactor, self.listen.description)
+        inherited = isinstance(endpoint, AdoptedStreamServerEndpoint)
+        if inherited and endpoint.addressFamily == socket.AF_UNIX:
+            found = socket.fromfd(endpoint.fileno, socket.AF_UNIX, socket.SOCK_STREAM)
+            return self._unix_port(found, is_own=False)
+        return self._endpoint_port(endpoint)
+
+    def _unix_port(self, listening: socket.socket, is_own: bool) -> UnixPort:
+        port = UnixPort(listening, self._factory, self._reactor, is_own)
+        port.startListening()
+        return port
+
+    def _endpoint_port(self, endpoint: IStreamServerEndpoint) -> IListeningPort:
+        """
+        Bind a place given by an endpoint description; they all bind at once or fail at once.
+        """
+        results: list[Any] = []
+        endpoint.listen(self._factory).addBoth(results.append)
+        if not results:
+            raise ListenError(f"cannot listen on {self.listen}: it does not bind at once")
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        port: IListeningPort = results[0]
+        return port
+
+
+def listen_unix(listen: Listen) -> socket.socket:
+    """
+    Bind a UNIX socket with its mode and group, in the place of one that nobody listens on.
+
+    Raises:
+        ListenError: Another instance listens there, or it is no socket.
+        OSError: The system refuses.
+    """
+    remove_stale_socket(listen.path)
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.bind(listen.path)
+        os.chmod(listen.path, listen.mode)
+        _set_group(listen)
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def remove_stale_socket(path: str) -> None:
+    """
+    Remove a socket that nobody listens on.
+
+    Raises:
+        ListenError: Somebody does, or it is no socket.
+    """
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ListenError(f"cannot listen on {path}: it exists and is no socket")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(2)
+            probe.connect(path)
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        os.unlink(path)
+        log.info("removed {path}, which a process that is gone had left", path=path)
+        return
+    except OSError as error:
+        raise ListenError(f"cannot listen on {path}: {error.strerror or error}") from None
+    raise ListenError(f"cannot listen on {path}: another instance listens there")
+
+
+@contextmanager
+def _one_at_a_time(folder: str) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _set_group(listen: Listen) -> None:
+    if not listen.group:
+        return
+    try:
+        os.chown(listen.path, -1, grp.getgrnam(listen.group).gr_gid)
+    except KeyError:
+        log.warn("{path}: there is no group {group}, the socket keeps the group of the process",
+                 path=listen.path, group=listen.group)  # fmt: skip
+    except OSError as error:
+        log.warn("{path}: cannot give the socket to group {group}: {reason}",
+                 path=listen.path, group=listen.group, reason=error.strerror)  # fmt: skip
