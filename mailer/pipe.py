@@ -1,0 +1,115 @@
+"""
+The message on standard input to Odoo, for Postfix's pipe(8).
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+from mailer.address import fold, without_extension
+from mailer.config import Config, Server
+from mailer.delivery import ServerDelivery, make_delivery
+from mailer.errors import TemporaryError
+from mailer.http_client import make_agent
+from mailer.lmtp_events import Envelope
+from mailer.message import parse_header
+from mailer.metrics import Metrics
+from mailer.odoo import OdooClient
+from mailer.reply import MESSAGE_TOO_LARGE_552, Reply
+from mailer.spool import Spool
+from mailer.store import Store
+
+_CHUNK = 65_536
+
+
+async def pipe(
+    config: Config,
+    reactor: Any,
+    stdin: BinaryIO,
+    sender: str | None,
+    recipients: Sequence[str],
+) -> Reply:
+    """
+    Deliver one message to everyone; return the reply that stands for all.
+
+    Of several replies a temporary one wins: the recipients that are served
+    already are told apart by their digest when the mail comes again. Then a
+    refusal wins, so that nobody's refusal goes unnoticed.
+
+    Args:
+        sender: None to leave it to the header.
+        recipients: None to leave them to the header.
+    """
+    spool = Spool()
+    try:
+        while chunk := stdin.read(_CHUNK):
+            spool.write(chunk)
+            if spool.size > config.max_message_size:
+                return MESSAGE_TOO_LARGE_552
+        return await _deliver(config, reactor, spool, sender, recipients)
+    finally:
+        spool.close()
+
+
+async def _deliver(
+    config: Config, reactor: Any, spool: Spool, sender: str | None, recipients: Sequence[str]
+) -> Reply:
+    store = _store(config)
+    groups: dict[Server, dict[str, None]] = {}
+    for recipient in recipients:
+        server, address = _route(config, store, recipient)
+        groups.setdefault(server, {})[address] = None
+    if not recipients:
+        groups[_only_server(config)] = {}
+    header = parse_header(spool.beginning())
+    replies: list[Reply] = []
+    for server, group in groups.items():
+        delivery = make_delivery(Envelope(sender, ()), tuple(group), header, spool)
+        replies += await _server_delivery(server, store, reactor).deliver(delivery)
+    return max(replies, key=lambda reply: (reply.code // 100 == 4, reply.code))
+
+
+def _server_delivery(server: Server, store: Store | None, reactor: Any) -> ServerDelivery:
+    marked = store is not None and store.is_marked(server.name)
+
+    def on_mark() -> None:
+        if store is not None:
+            with contextlib.suppress(TemporaryError):
+                store.save_mark(server.name)
+
+    client = OdooClient(server, make_agent(reactor, server), reactor, on_mark, marked)
+    return ServerDelivery(client, Metrics(), reactor)
+
+
+def _store(config: Config) -> Store | None:
+    """
+    Return the daemon's store; None where there is no cache folder, or this user may not use it.
+    """
+    if not os.path.isdir(config.cache):
+        return None
+    try:
+        return Store(config.cache)
+    except TemporaryError:
+        return None
+
+
+def _only_server(config: Config) -> Server:
+    if len(config.servers) > 1:
+        raise TemporaryError("there are several servers: --recipient has to tell which is meant")
+    return config.servers[0]
+
+
+def _route(config: Config, store: Store | None, recipient: str) -> tuple[Server, str]:
+    """
+    Return the server of a recipient, and its address as that server knows it.
+    """
+    whole = fold(recipient)
+    bare = without_extension(whole, config.recipient_delimiter)
+    candidates = [whole] if bare is None else [whole, bare]
+    if store is not None:
+        for server in config.servers:
+            for candidate in candidates:
+                if store.knows(server.name, candidate, server.domains):
+                    return server, candidate
+    return _only_server(config), candidates[-1]

@@ -1,0 +1,81 @@
+"""
+Running the reactor, for a service or for one call.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import globalLogBeginner
+from twisted.python.failure import Failure
+
+from mailer.errors import ListenError
+from mailer.logs import make_observer
+
+_T = TypeVar("_T")
+
+
+def start_logging(style: str, level: str) -> None:
+    """
+    Log to standard error.
+
+    Args:
+        level: Name of the least level that is written: debug, info, warn, error, critical.
+    """
+    observer = make_observer(sys.stderr, style, level)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+def serve(service: Any, reactor: Any, ready: int | None = None) -> int:
+    """
+    Run a service until SIGTERM.
+
+    Args:
+        service: An IService.
+        ready: A descriptor to which a newline is written, and which is then closed, as soon
+            as the service's ``when_ready`` fires.
+
+    Raises:
+        ListenError: It cannot listen.
+    """
+    try:
+        service.privilegedStartService()
+        service.startService()
+    except CannotListenError as error:
+        raise ListenError(str(error)) from None
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    if ready is not None:
+        reactor.callWhenRunning(lambda: service.when_ready().addCallback(_tell_ready, ready))
+    reactor.run()
+    return os.EX_OK
+
+
+def run_coroutine(make: Callable[[Any], Coroutine[Deferred[Any], Any, _T]]) -> _T:
+    """
+    Run the reactor for one coroutine; return what it returns, or raise what it raises.
+    """
+    from twisted.internet import reactor
+
+    results: list[_T | Failure] = []
+
+    def begin() -> None:
+        running = Deferred.fromCoroutine(make(reactor))
+        running.addBoth(results.append)
+        running.addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not results:
+        raise KeyboardInterrupt
+    result = results[0]
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
+
+
+def _tell_ready(_: None, descriptor: int) -> None:
+    os.write(descriptor, b"\n")
+    os.close(descriptor)

@@ -1,0 +1,49 @@
+"""
+``twistd odoo-mailer``: the daemon's service tree under twistd.
+"""
+
+from typing import Any, ClassVar
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from mailer import config_file
+from mailer.config import DEFAULT_PATH, Config
+from mailer.errors import MailerError
+
+
+class Options(usage.Options):
+    """
+    What stands behind ``twistd odoo-mailer``.
+    """
+
+    longdesc = "Push mail for Odoo: answers Postfix's lookups, delivers mail to Odoo."
+    optParameters: ClassVar = [["config", "c", DEFAULT_PATH, "configuration file"]]
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration.
+        """
+        try:
+            self.loaded: Config = config_file.load(self["config"])
+        except MailerError as error:
+            raise usage.UsageError(str(error)) from None
+
+
+def makeService(options: Options) -> IService:
+    """
+    Return the daemon.
+    """
+    from twisted.internet import reactor
+
+    from mailer.daemon import Daemon, Roles, install_hangup
+
+    def load() -> Config:
+        return config_file.load(options["config"])
+
+    try:
+        daemon: Any = Daemon(load, options.loaded, Roles(), reactor)
+    except MailerError as error:
+        raise SystemExit(f"odoo-mailer: {error}") from None
+    install_hangup(reactor, daemon.reload)
+    return daemon  # type: ignore[no-any-return]

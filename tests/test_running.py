@@ -1,0 +1,128 @@
+"""
+Tests for mailer.running.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from twisted.application.service import Service
+from twisted.internet.defer import succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock
+
+from mailer.errors import ListenError
+from mailer.running import serve
+
+
+class Noting(Service):
+    """
+    Notes what happens to it.
+    """
+
+    def __init__(self):
+        self.happened = []
+
+    def privilegedStartService(self):
+        self.happened.append("bound")
+
+    def startService(self):
+        super().startService()
+        self.happened.append("started")
+
+    def when_ready(self):
+        return succeed(None)
+
+    def stopService(self):
+        super().stopService()
+        self.happened.append("stopped")
+
+
+def test_a_service_is_bound_then_started_and_stopped_at_the_end():
+    """
+    The stop is a trigger of the reactor's shutdown, which waits for it.
+    """
+    service, reactor = Noting(), MemoryReactorClock()
+    assert serve(service, reactor, None) == 0
+    assert ["bound", "started"] == service.happened
+    ((stop, _, _),) = reactor.triggers["before"]["shutdown"]
+    stop()
+    assert service.happened[-1] == "stopped"
+
+
+def test_readiness_is_a_newline_once_the_reactor_runs():
+    """
+    s6 reads it, then the end of the file.
+    """
+    reading, writing = os.pipe()
+    serve(Noting(), MemoryReactorClock(), writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b"\n"
+
+
+@pytest.mark.parametrize("error", [ListenError("taken"), CannotListenError("", 1, OSError("x"))])
+def test_who_cannot_listen_never_runs(error):
+    """
+    The reactor is not run, and nothing says ready.
+    """
+
+    class Failing(Noting):
+        def privilegedStartService(self):
+            raise error
+
+    reactor = MemoryReactorClock()
+    reading, writing = os.pipe()
+    with pytest.raises(ListenError):
+        serve(Failing(), reactor, writing)
+    assert not reactor.hasRun
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b""
+
+
+PROGRAM = """
+import os, signal, sys
+from mailer.running import run_coroutine, start_logging
+from twisted.internet.task import deferLater
+
+start_logging("text", "warn")
+
+async def work(reactor):
+    await deferLater(reactor, 0, lambda: None)
+    if sys.argv[1] == "raise":
+        raise LookupError("no such thing")
+    if sys.argv[1] == "kill":
+        os.kill(os.getpid(), signal.SIGTERM)
+        await deferLater(reactor, 60, lambda: None)
+    return 42
+
+try:
+    print(run_coroutine(work))
+except BaseException as error:
+    print(repr(error))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "printed"),
+    [
+        ("return", "42"),
+        ("raise", "LookupError('no such thing')"),
+        ("kill", "KeyboardInterrupt()"),
+    ],
+)
+def test_a_coroutine_is_run_to_its_end(what, printed):
+    """
+    Its result is returned, its error raised; a signal in between is an interrupt.
+    """
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, what],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environ,
+        check=False,
+    )
+    assert (printed + "\n", "") == (done.stdout, done.stderr)
