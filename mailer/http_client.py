@@ -45,19 +45,20 @@ def make_agent(reactor: Any, server: Server) -> IAgent:
     pool.maxPersistentPerHost = server.max_in_flight
     pool.cachedConnectionTimeout = KEEP_CONNECTION
     pool.retryAutomatically = False
-    return _ReusingAgent(
+    return PlainAgent(
         Agent(reactor, policy, CONNECT_TIMEOUT),
         Agent(reactor, policy, CONNECT_TIMEOUT, pool=pool),
     )
 
 
 @implementer(IAgent)
-class _ReusingAgent:
+class PlainAgent:
     """
-    Reuses connections as long as the server speaks HTTP/1.1.
+    Asks for no content coding, and takes none: of a broken one nobody would notice.
 
-    Twisted's pool keeps a connection that an HTTP/1.0 server is about to
-    close, as Odoo's workers do, and the next call on it would fail.
+    Connections are reused as long as the server speaks HTTP/1.1: Twisted's
+    pool also keeps one that an HTTP/1.0 server is about to close, as Odoo's
+    workers do, and the next call on it would fail.
 
     Args:
         single: Makes a connection for each call.
@@ -76,37 +77,14 @@ class _ReusingAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        requested: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
-        return requested.addCallback(self._note)
-
-    def _note(self, response: IResponse) -> IResponse:
-        keeps = tuple(response.version) == (b"HTTP", 1, 1)
-        self._agent = self._pooled if keeps else self._single
-        return response
-
-
-@implementer(IAgent)
-class PlainAgent:
-    """
-    Asks for no content coding, and takes none: of a broken one nobody would notice.
-    """
-
-    def __init__(self, agent: IAgent) -> None:
-        self._agent = agent
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Deferred[IResponse]:
         headers = Headers() if headers is None else headers.copy()
         headers.removeHeader("Accept-Encoding")
         requested: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
         return requested.addCallback(self._check)
 
     def _check(self, response: IResponse) -> IResponse:
+        keeps = tuple(response.version) == (b"HTTP", 1, 1)
+        self._agent = self._pooled if keeps else self._single
         coding = header_of(response, "Content-Encoding")
         if coding not in (None, "", "identity"):
             response.deliverBody(_Content(0, whole=False, done=Deferred()))

@@ -29,7 +29,7 @@ from mailer.errors import (
     TlsError,
     UnreachableError,
 )
-from mailer.http_client import BodyProducer, PlainAgent, header_of, read_body
+from mailer.http_client import BodyProducer, header_of, read_body
 from mailer.spool import MessageReader
 from mailer.store import Etags
 from mailer.verdict import Answer, parse_retry_after
@@ -99,7 +99,7 @@ class Delivery:
 class OdooClient:
     """
     Args:
-        agent: Makes the connections, with the trust that this server needs.
+        agent: Makes the connections, see ``http_client.make_agent``.
         clock: For the deadline.
         on_mark: Called once, when the server first marks an answer.
         marked: The server has done so before.
@@ -115,7 +115,7 @@ class OdooClient:
     ) -> None:
         self.server = server
         self.marked = marked
-        self._http = HTTPClient(PlainAgent(agent), cast(Any, CookieJar(_NO_COOKIES)))
+        self._http = HTTPClient(agent, cast(Any, CookieJar(_NO_COOKIES)))
         self._clock = clock
         self._on_mark = on_mark
 

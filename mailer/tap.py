@@ -4,7 +4,6 @@
 
 from typing import Any, ClassVar
 
-from twisted.application.service import IService
 from twisted.python import usage
 
 from mailer import config_file
@@ -30,9 +29,9 @@ class Options(usage.Options):
             raise usage.UsageError(str(error)) from None
 
 
-def makeService(options: Options) -> IService:
+def makeService(options: Options) -> Any:
     """
-    Return the daemon.
+    Return the daemon, an IService.
     """
     from twisted.internet import reactor
 
@@ -42,8 +41,8 @@ def makeService(options: Options) -> IService:
         return config_file.load(options["config"])
 
     try:
-        daemon: Any = Daemon(load, options.loaded, Roles(), reactor)
+        daemon = Daemon(load, options.loaded, Roles(), reactor)
     except MailerError as error:
         raise SystemExit(f"odoo-mailer: {error}") from None
     install_hangup(reactor, daemon.reload)
-    return daemon  # type: ignore[no-any-return]
+    return daemon
