@@ -227,9 +227,9 @@ def _serve(request: Request, page: Page) -> bytes:
 
 def _refuse(request: Request, code: int, reason: str) -> bytes:
     log.info(
-        "{method!r} {uri!r} refused: {code} {reason}",
-        method=request.method,
-        uri=request.uri,
+        "{method} {uri} refused: {code} {reason}",
+        method=request.method.decode("latin-1"),
+        uri=request.uri.decode("latin-1"),
         code=code,
         reason=reason,
     )
