@@ -267,12 +267,14 @@ def _claimed(
             yield address, kept.server, server
 
 
-def _nexthop_of(targets: Targets, declared: AliasList) -> str | None:
+def _nexthop_of(name: str, targets: Targets, declared: AliasList) -> str | None:
     """
-    Return the next hop of an alias: only if each of its targets has one.
+    Return the next hop of an alias: its own, or if each of its targets has one.
 
     A bare local part is its own target and goes where all of Odoo's mail goes.
     """
+    if name in declared.transport:
+        return declared.transport[name]
     hops = [declared.transport.get(target) for target in targets if "@" in target]
     if None in hops:
         return None
@@ -285,7 +287,7 @@ def _entries(server: str, declared: AliasList, nexthop: str) -> Iterator[tuple[s
         if address not in declared.aliases:
             yield address, shared[hop]
     for address, targets in declared.aliases.items():
-        found = declared.transport.get(address, _nexthop_of(targets, declared))
+        found = _nexthop_of(address, targets, declared)
         if found is not None and targets == (address,):
             yield address, shared[found]
         else:
@@ -296,7 +298,7 @@ def _local_part_entries(
     server: str, declared: AliasList, nexthop: str
 ) -> Iterator[tuple[str, Entry]]:
     for part, targets in declared.local_parts.items():
-        found = _nexthop_of(targets, declared)
+        found = _nexthop_of(part, targets, declared)
         yield part, _entry(server, targets, part, found, nexthop)
 
 
@@ -311,11 +313,11 @@ def _deliverable(declared: AliasList, domains: frozenset[str]) -> Iterator[tuple
     """
     yield from declared.transport.items()
     for address, targets in declared.aliases.items():
-        hop = _nexthop_of(targets, declared)
+        hop = _nexthop_of(address, targets, declared)
         if hop is not None:
             yield address, hop
     for part, targets in declared.local_parts.items():
-        hop = _nexthop_of(targets, declared)
+        hop = _nexthop_of(part, targets, declared)
         if hop is None:
             continue
         for domain in declared.domains | domains:

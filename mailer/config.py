@@ -15,7 +15,6 @@ from mailer.errors import ConfigError, Fault
 from mailer.listen import Listen
 from mailer.yaml_text import YamlError, line_of, load_with_lines
 
-DEFAULT_PATH = "/etc/odoo-mailer/odoo-mailer.yaml"
 DEFAULT_CACHE = "/var/lib/odoo-mailer"
 DEFAULT_SOCKET = Listen(path="/var/spool/postfix/private/odoo-lmtp")
 DEFAULT_SOCKETMAP = Listen(path="/var/spool/postfix/private/odoo-map")

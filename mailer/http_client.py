@@ -87,7 +87,9 @@ class PlainAgent:
         self._agent = self._pooled if keeps else self._single
         coding = header_of(response, "Content-Encoding")
         if coding not in (None, "", "identity"):
-            response.deliverBody(_Content(0, whole=False, done=Deferred()))
+            unread: Deferred[bytes] = Deferred()
+            unread.addErrback(lambda _: None)  # however it ends
+            response.deliverBody(_Content(0, whole=False, done=unread))
             raise NoAnswerError(f"an answer in a coding that was not asked for, {coding!r}")
         return response
 

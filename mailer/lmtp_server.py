@@ -154,10 +154,7 @@ class LmtpProtocol(Protocol, TimeoutMixin):
     def _deliver(self) -> None:
         envelope, spool = self._envelope, self._spool
         if envelope is None or spool is None:
-            replies = [LOCAL_ERROR_451] * len(self._session.recipients)
-            self.factory.count(replies)
-            self._answer(replies)
-            self._clock.callLater(0, self._resume)
+            self._delivered([LOCAL_ERROR_451] * len(self._session.recipients))
             return
         self._delivering = True
         self.setTimeout(None)
@@ -171,7 +168,8 @@ class LmtpProtocol(Protocol, TimeoutMixin):
         self.factory.count(replies)
         if self._gone:
             return
-        self._answer(replies)
+        self._session.send_replies(replies)
+        self._send()
         if self._stopping:
             self._close(SHUTTING_DOWN_421)
             return
@@ -179,14 +177,10 @@ class LmtpProtocol(Protocol, TimeoutMixin):
         self._clock.callLater(0, self._resume)
 
     def _resume(self) -> None:
-        if not self._gone:
+        if not self._gone and not self._closing:
             self.setTimeout(IDLE_TIMEOUT)
             self.transport.resumeProducing()
             self._proceed(b"")
-
-    def _answer(self, replies: list[Reply]) -> None:
-        self._session.send_replies(replies)
-        self._send()
 
     def _send(self) -> None:
         data = self._session.data_to_send()

@@ -8,7 +8,6 @@ judged and stored; whatever goes wrong before that leaves it as it is.
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import EllipsisType
 from typing import Any
 
 from twisted.application.service import Service
@@ -259,29 +258,23 @@ class Refresher(Service):
         if not pages.changed:
             self._directory.confirm(name, now)
             return "unchanged"
-        read = functools.partial(declared_by, pages)
-        return await self._replace(read, pages.etags, held_back=not force, basis=known)
+        read = functools.partial(_successor_of, known, pages)
+        return await self._replace(read, pages.etags, held_back=not force)
 
     async def _replace(
         self,
         read: Callable[[AliasList | None], AliasList],
         etags: Etags,
         held_back: bool,
-        basis: AliasList | EllipsisType | None = ...,
     ) -> str:
         """
         Replace the list by what ``read`` makes of it; return ``changed`` or ``unchanged``.
-
-        Args:
-            basis: The list that ``read`` was made for, if for a certain one.
         """
         await self._directory.lock.acquire()
         try:
             if self._stopped:
                 raise TemporaryError("the configuration was reloaded meanwhile")
             current, now = self._directory[self.server.name], self._clock.seconds()
-            if basis is not ... and basis is not current.declared:
-                raise TemporaryError("another list was put in force meanwhile")
             made: _Made | None = await self._in_thread(
                 self._prepare, current, read, etags, held_back, now
             )
@@ -361,6 +354,15 @@ class Refresher(Service):
         self._metrics.address_conflicts.labels(name).set(losers.count(name))
         self._metrics.aliases.labels(name).set(self._count())
         self._metrics.list_timestamp.labels(name).set(self._directory[name].loaded_at)
+
+
+def _successor_of(known: AliasList | None, pages: Pages, current: AliasList | None) -> AliasList:
+    """
+    Return the list of the pages that were fetched while ``known`` was in force.
+    """
+    if current is not known:
+        raise TemporaryError("another list was put in force meanwhile")
+    return declared_by(pages, known)
 
 
 def declared_by(pages: Pages, known: AliasList | None) -> AliasList:

@@ -153,9 +153,9 @@ class Store:
         try:
             try:
                 return self._transaction(work)
-            except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            except sqlite3.DatabaseError as error:
                 # Damage has no class of its own, those of other errors are derived.
-                if isinstance(error, sqlite3.Error) and type(error) is not sqlite3.DatabaseError:
+                if type(error) is not sqlite3.DatabaseError:
                     raise
                 self._set_aside(error)
                 return self._transaction(work)
@@ -222,8 +222,11 @@ def _load(connection: sqlite3.Connection, server: str) -> Stored:
         "SELECT kind, name, value FROM entry WHERE server = ?", (server,)
     ):
         kinds.setdefault(kind, {})[name] = value
-    etags = Etags(aliases_etag, transport_etag)
-    return Stored(_server_list(server, loaded_at, kinds), url, etags, bool(marked))
+    try:
+        server_list = _server_list(server, loaded_at, kinds)
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"a row that cannot be read: {error}") from None
+    return Stored(server_list, url, Etags(aliases_etag, transport_etag), bool(marked))
 
 
 def _save(connection: sqlite3.Connection, stored: Stored) -> None:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from twisted.python import usage
 
 from mailer import config_file
-from mailer.config import DEFAULT_PATH, Config
+from mailer.cli import DEFAULT_CONFIG
+from mailer.config import Config
 from mailer.errors import MailerError
 
 
@@ -17,7 +18,7 @@ class Options(usage.Options):
     """
 
     longdesc = "Push mail for Odoo: answers Postfix's lookups, delivers mail to Odoo."
-    optParameters: ClassVar = [["config", "c", DEFAULT_PATH, "configuration file"]]
+    optParameters: ClassVar = [["config", "c", DEFAULT_CONFIG, "configuration file"]]
 
     def postOptions(self) -> None:
         """

@@ -4,7 +4,7 @@ HTTP that the daemon serves: the webhook, refresh on demand, metrics, health.
 
 import hmac
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -49,6 +49,9 @@ class BoundedRequest(Request):
             self.content.truncate()
         if not self.too_large:
             super().handleContentChunk(data)
+
+
+PostAnswer = Callable[[BoundedRequest, Refresher], Awaitable[tuple[int, str]]]
 
 
 class WebSite(Site):
@@ -118,20 +121,23 @@ class WebResource(Resource):
             return self._gets[path](request)
         return _answer(request, 404, "There is nothing here")
 
-    async def _webhook(self, request: BoundedRequest) -> None:
-        code, text = await self._webhook_answer(request)
-        self._metrics.webhook_requests.labels(code).inc()
-        if code >= 400:
-            log.warn("webhook: {code} {text}", code=code, text=text)
-        _finish(request, code, text)
-
-    async def _webhook_answer(self, request: BoundedRequest) -> tuple[int, str]:
+    async def _post(self, answer: PostAnswer, request: BoundedRequest) -> tuple[int, str]:
         if request.method != b"POST":
             request.setHeader("Allow", "POST")
             return 405, "POST is expected here"
         refresher = self._authorized(request)
         if refresher is None:
             return 401, "X-Mail-Token is missing or wrong"
+        return await answer(request, refresher)
+
+    async def _webhook(self, request: BoundedRequest) -> None:
+        code, text = await self._post(self._take_list, request)
+        self._metrics.webhook_requests.labels(code).inc()
+        if code >= 400:
+            log.warn("webhook: {code} {text}", code=code, text=text)
+        _finish(request, code, text)
+
+    async def _take_list(self, request: BoundedRequest, refresher: Refresher) -> tuple[int, str]:
         if request.too_large:
             return 413, f"more than {MAX_BODY} octets"
         body = request.content.read()
@@ -154,18 +160,13 @@ class WebResource(Resource):
         """
         Fetch the list of one server now, and wait for the outcome.
         """
-        if request.method != b"POST":
-            request.setHeader("Allow", "POST")
-            _finish(request, 405, "POST is expected here")
-            return
-        refresher = self._authorized(request)
-        if refresher is None:
-            _finish(request, 401, "X-Mail-Token is missing or wrong")
-            return
+        _finish(request, *await self._post(self._fetch_list, request))
+
+    async def _fetch_list(self, request: BoundedRequest, refresher: Refresher) -> tuple[int, str]:
         query = parse_qs(request.uri.partition(b"?")[2].decode("latin-1"))
         outcome = await refresher.refresh("command", force=query.get("force") == ["1"])
         code = 200 if outcome.is_good else 409 if outcome.result == "refused" else 502
-        _finish(request, code, _told(refresher.server.name, outcome))
+        return code, _told(refresher.server.name, outcome)
 
     def _authorized(self, request: Request) -> Refresher | None:
         """
