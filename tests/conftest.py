@@ -79,3 +79,39 @@ def connect(logged):
         for event in logged
         if "log_failure" in event and not event["log_failure"].check(EarlyAnswerError)
     ]
+
+
+@pytest.fixture
+def make_site(fakes, tmp_path, sites):
+    """
+    Makes a daemon in memory with this configuration.
+    """
+    return lambda **changes: sites.DaemonSite(fakes, tmp_path / "cache", **changes)
+
+
+@pytest.fixture
+def running(make_site):
+    """
+    A daemon that has fetched its first list.
+    """
+    site = make_site()
+    site.start()
+    site.odoo.run()
+    return site
+
+
+@pytest.fixture
+def lists(fakes, tmp_path, sites):
+    """
+    One server, no list loaded yet.
+    """
+    return sites.Lists(fakes, tmp_path)
+
+
+@pytest.fixture
+def loaded(lists, sites):
+    """
+    One server, ten addresses in force.
+    """
+    assert lists.fetch(sites.page_of(sites.TEN)).result == "changed"
+    return lists

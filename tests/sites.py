@@ -15,6 +15,7 @@ from mailer.store import Etags, Store
 from mailer.web import WebResource, WebSite
 
 GRACE = 1000.0  # seconds
+TEN = [f"a{n}@example.com" for n in range(10)]
 LMTP, SOCKETMAP, HTTP = 2401, 2402, 2403
 ALIASES = b"info@example.com odoo@example.com\n"
 TRANSPORT = b"odoo@example.com\n"

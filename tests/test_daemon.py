@@ -21,25 +21,6 @@ STORED_PAGE = b"stored@example.com\n"
 STORED = AliasList(transport={"stored@example.com": ""})
 
 
-@pytest.fixture
-def make_site(fakes, tmp_path, sites):
-    """
-    Makes a daemon in memory with this configuration.
-    """
-    return lambda **changes: sites.DaemonSite(fakes, tmp_path / "cache", **changes)
-
-
-@pytest.fixture
-def running(make_site):
-    """
-    A daemon that has fetched its first list.
-    """
-    site = make_site()
-    site.start()
-    site.odoo.run()
-    return site
-
-
 def levels(logged, level):
     """
     Return the log lines of one level, as formats with their fields.

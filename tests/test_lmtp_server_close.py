@@ -59,6 +59,11 @@ class Office:
             self.clock.advance(IDLE_TIMEOUT)
         elif how == "errors":
             self.connection.protocol.dataReceived(b"FOO\r\n" * 1000)
+        elif how == "stop once answered":
+            self.connection.protocol.dataReceived(MESSAGE)
+            self.delivery.callback(None)
+            self.factory.drain()
+            self.clock.advance(0)
         elif how == "stop":
             self.factory.drain()
         else:
@@ -87,6 +92,7 @@ ENDS = pytest.mark.parametrize(
         ("idle", 421),
         ("errors", 421),
         ("stop", 421),
+        ("stop once answered", 421),
         ("stop after a message", 421),
     ],
 )

@@ -12,23 +12,6 @@ from mailer.store import Etags
 TEN = [f"a{n}@example.com" for n in range(10)]
 
 
-@pytest.fixture
-def lists(fakes, tmp_path, sites):
-    """
-    One server, no list loaded yet.
-    """
-    return sites.Lists(fakes, tmp_path)
-
-
-@pytest.fixture
-def loaded(lists, sites):
-    """
-    One server, ten addresses in force.
-    """
-    assert lists.fetch(sites.page_of(TEN)).result == "changed"
-    return lists
-
-
 @pytest.mark.parametrize("page", [b"", b"# nothing\n", b"\n\n", b'{"aliases": {}}'])
 def test_a_list_that_would_be_emptied_is_refused(loaded, page):
     """

@@ -11,23 +11,6 @@ from mailer.store import Etags
 TEN = [f"a{n}@example.com" for n in range(10)]
 
 
-@pytest.fixture
-def lists(fakes, tmp_path, sites):
-    """
-    One server, no list loaded yet.
-    """
-    return sites.Lists(fakes, tmp_path)
-
-
-@pytest.fixture
-def loaded(lists, sites):
-    """
-    One server, ten addresses in force.
-    """
-    assert lists.fetch(sites.page_of(TEN)).result == "changed"
-    return lists
-
-
 def test_an_installed_mapping_is_not_held_back(loaded):
     """
     What the webhook brought replaces the list at once, however much it drops.

@@ -214,8 +214,21 @@ def test_file_lost_meanwhile(file, use):
         use(store)
 
 
+def test_a_list_that_cannot_be_written_is_no_damage(tmp_path):
+    """
+    The file is good, and stays with what is in it.
+    """
+    store = Store(str(tmp_path))
+    store.save(KEPT)
+    with pytest.raises(UnicodeEncodeError):
+        store.save(Stored(ServerList("odoo", AliasList(transport={"\ud800@x": ""}))))
+    assert [] == aside(tmp_path / FILE_NAME)
+    assert KEPT == store.load("odoo")
+
+
 @pytest.mark.parametrize(
-    "value", ["", "no json", "{}", "5", "null", "[]", "[1]", "[1, 2, 3]", b"\xff"]
+    "value",
+    ["", "no json", "{}", "5", "null", "[]", "[1]", "[1, 2, 3]", '"ab"', '["x", ""]', b"\xff"],
 )
 def test_removed_address_that_cannot_be_read(tmp_path, events, value):
     """
