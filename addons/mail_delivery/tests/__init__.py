@@ -1,0 +1,18 @@
+from . import (
+    test_access,
+    test_agreement,
+    test_api,
+    test_broken,
+    test_ledger,
+    test_list,
+    test_mailer,
+    test_notify,
+    test_pipe,
+    test_reality,
+    test_receipt,
+    test_refusal,
+    test_reply,
+    test_report,
+    test_version,
+    test_webhook,
+)
