@@ -2,9 +2,7 @@
 The installation that the tests share.
 """
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -13,9 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
 
 from installation import Installation
+from mail_host import short_folder
 from postfix import missing
-
-LINES = 40  # of each log that are shown with a failure
 
 
 @pytest.fixture(scope="session")
@@ -23,16 +20,13 @@ def _installation() -> Iterator[Installation]:
     reason = missing()
     if reason:
         pytest.skip(reason)
-    # Not pytest's own folder: user postfix has to get in, and a socket's path is short.
-    folder = Path(tempfile.mkdtemp(prefix="odoo-mailer-", dir="/tmp"))
-    folder.chmod(0o755)
-    installation = Installation(folder)
-    try:
-        installation.install()
-        yield installation
-    finally:
-        installation.stop()
-        shutil.rmtree(folder)
+    with short_folder() as folder:
+        installation = Installation(folder)
+        try:
+            installation.install()
+            yield installation
+        finally:
+            installation.stop()
 
 
 @pytest.fixture
@@ -54,10 +48,5 @@ def pytest_runtest_makereport(
     report = yield
     installation = getattr(item, "funcargs", {}).get("site")
     if report.failed and isinstance(installation, Installation):
-        for name, text in (
-            ("mail.log", installation.postfix.log_text()),
-            ("daemon", installation.daemon.output()),
-            ("sandbox", installation.sandbox.output()),
-        ):
-            report.sections.append((name, "\n".join(text.splitlines()[-LINES:])))
+        report.sections.extend(installation.logs().items())
     return report

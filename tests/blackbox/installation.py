@@ -1,24 +1,19 @@
 """
-One whole installation: a private Postfix, the daemon, and the stand-in for Odoo.
+One whole installation: a mail host, and the stand-in for Odoo.
 """
 
 import json
 import os
-import smtplib
 import socket
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from postfix import DOMAIN, FORWARDED_USER, LOCAL_USER, PIPED_USER, Postfix
-from programs import Program, ask, metric, odoo_mailer, odoo_mailer_as
+from mail_host import Mail, MailHost, last_lines
+from postfix import DOMAIN, FORWARDED_USER, PIPED_USER
+from programs import Program, odoo_mailer
 from waiting import eventually, free_port
 
 TOKEN = "a-token-of-the-tests"
-SENDER = "customer@client.test"
-LOCAL = f"{LOCAL_USER}@{DOMAIN}"
 PIPED = f"{PIPED_USER}@{DOMAIN}"
 FORWARDED = f"{FORWARDED_USER}@{DOMAIN}"
 
@@ -36,16 +31,6 @@ LOCAL_PARTS: dict[str, list[str]] = {"jobs": []}
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
-    """
-    A message that can be told from all others.
-    """
-
-    message_id: str
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Kept:
     """
     A copy that the stand-in for Odoo kept: for whom, and the message.
@@ -55,21 +40,7 @@ class Kept:
     content: bytes
 
 
-def compose(*fields: bytes, body: bytes = b"Hello.\r\n") -> Mail:
-    """
-    Return a message with the usual fields, and further ones.
-    """
-    message_id = f"<{uuid.uuid4().hex}@client.test>"
-    head = (
-        f"From: Customer <{SENDER}>".encode(),
-        b"Date: Mon, 1 Jun 2026 12:00:00 +0000",
-        f"Message-ID: {message_id}".encode(),
-        *(fields or (b"Subject: A question", f"To: info@{DOMAIN}".encode())),
-    )
-    return Mail(message_id, b"\r\n".join(head) + b"\r\n\r\n" + body)
-
-
-class Installation:
+class Installation(MailHost):
     """
     Everything of it lies in one folder.
 
@@ -78,19 +49,14 @@ class Installation:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.postfix = Postfix(folder)
-        self.config = folder / "odoo-mailer.yaml"
+        super().__init__(folder)
         self.alias_file = folder / "aliases.yaml"
         self.mail = folder / "mail"
-        self.socketmap = self.postfix.queue / "private" / "odoo-map"
-        self.http_port = free_port()
         self.odoo_port = free_port()
+        self.odoo = {"host": f"http://127.0.0.1:{self.odoo_port}", "token": TOKEN}
         self.aliases: dict[str, list[str]] = {}
         self.verdicts: dict[str, dict[str, object]] = {}
         self.revision = 0
-        self.can_pipe = False
-        self.daemon = self.daemon_with(self.config)
         self.sandbox = Program(
             odoo_mailer(
                 self.config, "sandbox", "--aliases", str(self.alias_file), "--mail", str(self.mail)
@@ -98,46 +64,13 @@ class Installation:
             folder / "sandbox.log",
         )
 
-    def daemon_with(self, config: Path) -> Program:
-        """
-        Return a daemon, not yet started, with a configuration of its own.
-        """
-        return Program(odoo_mailer(config, "daemon"), config.with_suffix(".log"))
-
-    def settings(self, **changes: object) -> str:
-        """
-        Return the text of the configuration, JSON being YAML too; None leaves a key out.
-        """
-        private = self.postfix.queue / "private"
-        settings = {
-            "host": f"http://127.0.0.1:{self.odoo_port}",
-            "token": TOKEN,
-            "socket": str(private / "odoo-lmtp"),
-            "socketmap": str(self.socketmap),
-            "nexthop": "lmtp:unix:private/odoo-lmtp",
-            "http": f"127.0.0.1:{self.http_port}",
-            "cache": str(self.folder / "cache"),
-            "aliases": str(self.folder / "virtual_alias_odoo"),
-            "transport": str(self.folder / "transport_odoo"),
-            "refresh": 600,  # no test waits for a poll
-        }
-        settings = {**settings, **changes}
-        return json.dumps({key: value for key, value in settings.items() if value is not None})
-
     def install(self) -> None:
         """
         Write all files and start Postfix.
         """
-        (self.folder / "cache").mkdir()
         self.mail.mkdir()
-        self.config.write_text(self.settings())
         self.reset_aliases()
-        pipe = odoo_mailer_as("nobody", self.config, "pipe")
-        self.can_pipe = pipe is not None
-        self.postfix.install(
-            [*(pipe or ["/bin/false"]), "--sender", "${sender}", "--recipient", "${recipient}"]
-        )
-        self.postfix.start()
+        super().install()
 
     def restore(self) -> None:
         """
@@ -158,19 +91,9 @@ class Installation:
         End all that was started.
         """
         try:
-            self.postfix.stop()
+            super().stop()
         finally:
-            try:
-                self.daemon.stop()
-            finally:
-                self.sandbox.stop()
-
-    def start_daemon(self) -> None:
-        """
-        Start the daemon unless it runs; returns when it is ready.
-        """
-        if not self.daemon.running:
-            self.daemon.start(notify=True)
+            self.sandbox.stop()
 
     def start_sandbox(self) -> None:
         """
@@ -232,54 +155,6 @@ class Installation:
         self.verdicts[address] = verdict
         self.declare()
 
-    def knows(self, address: str) -> bool:
-        """
-        Say whether the daemon takes an address for one of Odoo's.
-        """
-        return self.lookup("aliases", address).startswith("OK ")
-
-    def lookup(self, map_name: str, key: str) -> str:
-        """
-        Return what the daemon answers, past Postfix.
-        """
-        return ask(self.socketmap, map_name, key)
-
-    def metric(self, name: str, **labels: str) -> float:
-        """
-        Return a metric of the daemon, summed over all labels but those given.
-        """
-        return metric(self.http_port, f"odoo_mailer_{name}", **labels)
-
-    @contextmanager
-    def session(self) -> Iterator[smtplib.SMTP]:
-        """
-        Yield an SMTP session with Postfix, greeted.
-        """
-        session = smtplib.SMTP("127.0.0.1", self.postfix.port, timeout=30)
-        try:
-            session.ehlo("client.test")
-            yield session
-            session.quit()
-        finally:
-            session.close()
-
-    def send(
-        self,
-        mail: Mail,
-        recipients: Sequence[str],
-        sender: str = SENDER,
-        options: Sequence[str] = ("BODY=8BITMIME",),
-    ) -> str:
-        """
-        Hand a mail to Postfix, all of whose recipients it takes; return the queue id.
-        """
-        with self.session() as session:
-            expect(250, session.mail(sender, options))
-            for recipient in recipients:
-                expect(250, session.rcpt(recipient))
-            _, text = expect(250, session.data(mail.content))
-        return text.decode().split()[-1]
-
     def kept(self, mail: Mail) -> list[Kept]:
         """
         Return the copies of a mail that the stand-in for Odoo has, by recipient.
@@ -298,13 +173,11 @@ class Installation:
         )
         return self.kept(mail)
 
-
-def expect(code: int, reply: tuple[int, bytes]) -> tuple[int, bytes]:
-    """
-    Return an SMTP reply, which has to have this code.
-    """
-    assert code == reply[0], reply
-    return reply
+    def logs(self) -> dict[str, str]:
+        """
+        Return the end of each log, by its name.
+        """
+        return {**super().logs(), "sandbox": last_lines(self.sandbox.output())}
 
 
 def _kept(content: bytes) -> Kept:

@@ -24,6 +24,7 @@ DOMAIN = "example.test"
 LOCAL_USER = "jane"  # an ordinary mailbox of the same domain, delivered by local(8)
 PIPED_USER = "piped"  # an address of Odoo's that goes through pipe(8)
 FORWARDED_USER = "forwarded"  # one to which lmtp(8) sends XFORWARD
+GONE_USER = "gone"  # taken at RCPT, and bounced by local(8)
 
 # What /usr/lib/postfix/configure-instance.sh copies into the chroot.
 CHROOT_FILES = ("localtime", "services", "resolv.conf", "hosts", "host.conf", "nsswitch.conf")
@@ -140,7 +141,9 @@ class Postfix:
         shutil.chown(self.mailboxes, "nobody")  # default_privs: local(8) writes as this user
         (self.config / "main.cf").write_text(MAIN_CF.format(folder=self.folder, domain=DOMAIN))
         (self.config / "master.cf").write_text(self._master_cf(pipe_argv))
-        (self.config / "aliases").write_text(f"{LOCAL_USER} {self.mailboxes}/{LOCAL_USER}/\n")
+        (self.config / "aliases").write_text(
+            f'{LOCAL_USER} {self.mailboxes}/{LOCAL_USER}/\n{GONE_USER} "|exit 67"\n'  # EX_NOUSER
+        )
         (self.config / "transport").write_text(
             f"{PIPED_USER}@{DOMAIN} odoo-pipe:\n"
             f"{FORWARDED_USER}@{DOMAIN} odoo-forward:unix:private/odoo-lmtp\n"

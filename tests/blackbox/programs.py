@@ -70,11 +70,15 @@ class Program:
     Args:
         argv: The command line; the descriptor of readiness is added by ``start``.
         log: What it writes is appended to this file.
+        environ: All of its variables.
     """
 
-    def __init__(self, argv: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], log: Path, environ: Mapping[str, str] = ENVIRON
+    ) -> None:
         self.argv = list(argv)
         self.log = log
+        self.environ = environ
         self.descriptors: Sequence[int] = ()  # passed on besides the one of readiness
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -121,7 +125,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=ENVIRON,
+                env=self.environ,
                 pass_fds=descriptors,
             )
 

@@ -4,7 +4,8 @@ Answers of Odoo that are no verdict: the mail waits, whatever they are.
 
 import pytest
 from fake_odoo import Failure
-from installation import Installation, compose
+from installation import Installation
+from mail_host import compose
 from other_odoo import other_odoo
 from waiting import eventually
 

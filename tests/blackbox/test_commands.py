@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from installation import SENDER, Installation, compose
+from installation import Installation
+from mail_host import SENDER, compose
 from programs import odoo_mailer, run
 
 pytestmark = pytest.mark.postfix

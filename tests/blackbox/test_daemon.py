@@ -9,7 +9,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from installation import TOKEN, Installation, compose
+from installation import TOKEN, Installation
+from mail_host import compose
 from other_odoo import other_odoo
 from waiting import eventually, free_port
 

@@ -5,7 +5,8 @@ Mail on its whole way: SMTP, Postfix, LMTP, the stand-in for Odoo.
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from installation import FORWARDED, LOCAL, SENDER, Installation, compose, expect
+from installation import FORWARDED, Installation
+from mail_host import LOCAL, SENDER, compose, expect
 from waiting import eventually
 
 pytestmark = pytest.mark.postfix

@@ -5,7 +5,8 @@ What Postfix learns about addresses while a client is connected.
 import time
 
 import pytest
-from installation import LOCAL, SENDER, Installation, expect
+from installation import Installation
+from mail_host import LOCAL, SENDER, expect
 from waiting import eventually
 
 pytestmark = pytest.mark.postfix

@@ -6,7 +6,8 @@ import smtplib
 
 import pytest
 from held_sockets import held_sockets
-from installation import LOCAL, SENDER, Installation, compose, expect
+from installation import Installation
+from mail_host import LOCAL, SENDER, compose, expect
 from waiting import eventually
 
 pytestmark = pytest.mark.postfix

@@ -3,7 +3,8 @@
 """
 
 import pytest
-from installation import PIPED, Installation, compose
+from installation import PIPED, Installation
+from mail_host import compose
 
 pytestmark = pytest.mark.postfix
 

@@ -3,7 +3,8 @@ Odoo's own verdicts on their way into Postfix's log, and to the sender.
 """
 
 import pytest
-from installation import LOCAL, Installation, compose
+from installation import Installation
+from mail_host import LOCAL, compose
 from waiting import eventually
 
 pytestmark = pytest.mark.postfix
