@@ -4,7 +4,8 @@ Whether a server is worth asking now.
 
 from mailer.reply import BUSY_451, UNREACHABLE_451, Reply
 
-MAX_PAUSE = 5.0  # seconds: a server that is back is noticed within this
+MAX_PAUSE = 4.0  # seconds: a server that is back is to be noticed within 5
+TRIAL = 30.0  # seconds that one delivery may try a server that is down before another one does
 
 
 class Availability:
@@ -12,7 +13,7 @@ class Availability:
     Remembers that a server was unreachable or asked for a pause.
 
     While it lasts, mail is answered at once; when it is over, one delivery
-    goes through as a probe, and the others wait for its outcome.
+    goes through as a trial, and the others wait for its outcome.
     """
 
     def __init__(self) -> None:
@@ -32,18 +33,29 @@ class Availability:
         Args:
             now: Seconds, of any steady clock.
         """
-        if self._refusal is not None and now >= self._until:
-            self._until = now + MAX_PAUSE
-            return None
-        return self._refusal
+        return self._refusal if now < self._until else None
 
-    def failed(self, now: float) -> None:
+    def called(self, now: float) -> None:
         """
-        The server could not be reached: pause for 1, 2, 4, then 5 seconds.
+        A delivery is asking the server: where that is a trial, it is the only one.
+        """
+        if self._refusal is not None:
+            self._until = max(self._until, now + TRIAL)
+
+    def failed(self, now: float, reply: Reply = UNREACHABLE_451) -> float:
+        """
+        The server could not be reached: pause for 1, 2, then 4 seconds.
+
+        Args:
+            reply: What mail for it is answered.
+
+        Returns:
+            Seconds of the pause.
         """
         self._failures = min(self._failures + 1, 10)
-        self._until = now + min(2.0 ** (self._failures - 1), MAX_PAUSE)
-        self._refusal = UNREACHABLE_451
+        pause = min(2.0 ** (self._failures - 1), MAX_PAUSE)
+        self._until, self._refusal = now + pause, reply
+        return pause
 
     def answered(self, now: float, retry_after: float = 0.0) -> None:
         """

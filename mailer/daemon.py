@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from mailer.alias_table import AliasTable, ServerList, merge
 from mailer.config import Config, Server
-from mailer.delivery import Deliverer, ServerDelivery
+from mailer.delivery import FAIR_WAIT, Deliverer, ServerDelivery
 from mailer.directory import Directory
 from mailer.errors import ConfigError, ListenError, TemporaryError
 from mailer.http_client import make_agent
@@ -36,6 +36,7 @@ from mailer.postfix import DEFAULT_QUEUE_DIRECTORY, queue_directory
 from mailer.refresh import Refresher, RefreshPolicy
 from mailer.socketmap_server import SocketmapFactory
 from mailer.store import Etags, Store, Stored
+from mailer.watched_client import WatchedClient
 from mailer.web import WebResource, WebSite
 
 READY_TIMEOUT = 5.0  # seconds that the first list may take
@@ -245,20 +246,26 @@ class Daemon(Service):
             self._refresher(config, client, directory, stored[client.server.name])
             for client in clients
         )
-        deliveries = [ServerDelivery(client, self._metrics, self._reactor) for client in clients]
+        for client, refresher in zip(clients, refreshers, strict=True):
+            client.on_return = refresher.catch_up
+        longest_wait = FAIR_WAIT if len(clients) > 1 else None
+        deliveries = [
+            ServerDelivery(client, self._metrics, self._reactor, longest_wait) for client in clients
+        ]
         deliverer = Deliverer({delivery.server.name: delivery for delivery in deliveries})
         return Generation(config, directory, refreshers, deliverer)
 
-    def _client(self, server: Server, marked: bool) -> OdooClient:
+    def _client(self, server: Server, marked: bool) -> WatchedClient:
         def on_mark() -> None:
             saved = self._in_thread(self._store.save_mark, server.name)
             saved.addErrback(lambda failure: log.failure("mark not stored", failure=failure))
 
         agent = make_agent(self._reactor, server)
-        return OdooClient(server, agent, self._reactor, on_mark, marked)
+        client = OdooClient(server, agent, self._reactor, on_mark, marked)
+        return WatchedClient(client, self._metrics, self._reactor)
 
     def _refresher(
-        self, config: Config, client: OdooClient, directory: Directory, stored: Stored
+        self, config: Config, client: WatchedClient, directory: Directory, stored: Stored
     ) -> Refresher:
         policy = RefreshPolicy(config.refresh, config.max_shrink, config.transport_grace)
         return Refresher(
@@ -378,6 +385,6 @@ def _health(server_list: ServerList, delivery: ServerDelivery, now: float) -> di
         "list_loaded": loaded,
         "list_age_seconds": round(now - server_list.loaded_at, 3) if loaded else None,
         "aliases": server_list.count,
-        "up": delivery.availability.is_up,
+        "up": delivery.is_up,
         "in_flight": delivery.in_flight,
     }

@@ -16,17 +16,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailer.availability import Availability
-from mailer.errors import NoAnswerError, TemporaryError, TlsError, UnreachableError
+from mailer.errors import TemporaryError
 from mailer.lmtp_events import Envelope
 from mailer.message import Header, new_beginning, parse_header
 from mailer.metrics import Metrics
-from mailer.odoo import Delivery, OdooClient
+from mailer.odoo import Delivery
 from mailer.reply import BUSY_451, LOCAL_ERROR_451, MAIL_LOOP_554, TOKEN_REFUSED_451, Reply
 from mailer.spool import MessageReader, Spool
 from mailer.verdict import Answer, all_replies, replies_for, reply_for_error
+from mailer.watched_client import WatchedClient
 
-_PAUSING = (409, 429, 503)  # answers whose Retry-After is honoured
+FAIR_WAIT = 10.0  # seconds
+_WEIGHT = 0.3  # of the latest call in the mean time of a call
 
 log = Logger()
 
@@ -37,25 +38,38 @@ class ServerDelivery:
 
     Args:
         clock: For the time that a delivery may wait for its turn.
+        longest_wait: Seconds of it. Who would wait longer, as calls take at present, is
+            answered at once, so that a slow server does not keep Postfix's delivery
+            agents from the mail of others; None for the server's ``timeout``.
     """
 
-    def __init__(self, client: OdooClient, metrics: Metrics, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        client: WatchedClient,
+        metrics: Metrics,
+        clock: IReactorTime,
+        longest_wait: float | None = None,
+    ) -> None:
         self.server = client.server
-        self.availability = Availability()
         self._client = client
         self._clock = clock
-        self._slots = DeferredSemaphore(client.server.max_in_flight)
-        name = client.server.name
+        self._longest_wait = self.server.timeout if longest_wait is None else longest_wait
+        self._slots = DeferredSemaphore(self.server.max_in_flight)
+        self._mean = 0.0  # seconds of a call
+        name = self.server.name
         self._in_flight = metrics.deliveries_in_flight.labels(name)
         self._seconds = metrics.delivery_seconds.labels(name)
-        self._up = metrics.odoo_up.labels(name)
-        self._last_success = metrics.last_success.labels(name)
         self._deliveries = metrics.deliveries
 
     @property
     def in_flight(self) -> int:
         """Calls under way."""
         return self._slots.limit - self._slots.tokens
+
+    @property
+    def is_up(self) -> bool:
+        """The last word from the server was an answer."""
+        return self._client.is_up
 
     async def deliver(self, delivery: Delivery) -> list[Reply]:
         """
@@ -65,28 +79,32 @@ class ServerDelivery:
             One reply for each recipient, in order; where none is named, those of
             all recipients that Odoo found, at least one.
         """
-        replies = await self._replies(delivery)
+        refusal = self._client.refusal() or self._too_long()
+        replies = await self._in_turn(delivery) if refusal is None else _all(delivery, refusal)
         self._deliveries.labels(self.server.name, summary(replies)).inc()
         self._log(delivery, replies)
         return replies
 
-    async def _replies(self, delivery: Delivery) -> list[Reply]:
-        count = len(delivery.recipients) or 1
+    def _too_long(self) -> Reply | None:
+        wait = self._mean * (len(self._slots.waiting) + 1) / self._slots.limit
+        return BUSY_451 if not self._slots.tokens and wait > self._longest_wait else None
+
+    async def _in_turn(self, delivery: Delivery) -> list[Reply]:
         try:
-            await self._slots.acquire().addTimeout(self.server.timeout, self._clock)
+            await self._slots.acquire().addTimeout(self._longest_wait, self._clock)
         except (CancelledError, DeadlineError):
-            return [BUSY_451] * count
+            return _all(delivery, BUSY_451)
         try:
-            refusal = self.availability.refusal(self._clock.seconds())
+            refusal = self._client.refusal()  # it may have gone down meanwhile
             if refusal is not None:
-                return [refusal] * count
+                return _all(delivery, refusal)
             answer = await self._call(delivery)
         except TemporaryError as error:
             log.warn("{server}: {reason}", server=self.server.name, reason=str(error))
-            return [reply_for_error(error)] * count
+            return _all(delivery, reply_for_error(error))
         except Exception:
             log.failure("delivery to {server}", failure=Failure(), server=self.server.name)
-            return [LOCAL_ERROR_451] * count
+            return _all(delivery, LOCAL_ERROR_451)
         finally:
             self._slots.release()
         if not delivery.recipients:
@@ -98,21 +116,12 @@ class ServerDelivery:
         started = self._clock.seconds()
         self._in_flight.inc()
         try:
-            answer = await self._client.deliver(delivery)
-        except (UnreachableError, TlsError) as error:
-            self._up.set(0)
-            if not isinstance(error, NoAnswerError | TlsError):
-                self.availability.failed(self._clock.seconds())
-            raise
+            return await self._client.deliver(delivery)
         finally:
             self._in_flight.dec()
-            self._seconds.observe(self._clock.seconds() - started)
-        now = self._clock.seconds()
-        self.availability.answered(now, answer.retry_after if answer.code in _PAUSING else 0.0)
-        self._up.set(1)
-        if answer.code == 200:
-            self._last_success.set(now)
-        return answer
+            seconds = self._clock.seconds() - started
+            self._mean += _WEIGHT * (seconds - self._mean)
+            self._seconds.observe(seconds)
 
     def _log(self, delivery: Delivery, replies: list[Reply]) -> None:
         name = self.server.name
@@ -129,6 +138,10 @@ class ServerDelivery:
             said=said,
             digest=delivery.digest,
         )
+
+
+def _all(delivery: Delivery, reply: Reply) -> list[Reply]:
+    return [reply] * (len(delivery.recipients) or 1)
 
 
 class Deliverer:

@@ -105,7 +105,7 @@ class Metrics:
         self.last_success = gauge(
             "last_success_timestamp_seconds", "When the server last answered well", "server"
         )
-        self.odoo_up = gauge("odoo_up", "1 if the last call to the server was answered", "server")
+        self.odoo_up = gauge("odoo_up", "1 while the server can be reached", "server")
 
         self.webhook_requests = counter(
             "webhook_requests_total", "Calls of the webhook, by HTTP status", "code"

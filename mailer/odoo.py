@@ -36,6 +36,7 @@ from mailer.verdict import Answer, parse_retry_after
 
 MAX_LIST = 268_435_456  # octets of a list page: several million aliases
 MAX_VERDICT = 4_194_304  # octets of an answer to pipe: 1,000 recipients with 500 of text each
+PROBE_TIMEOUT = 3.0  # seconds
 
 _NO_CONNECTION = (ConnectError, DNSLookupError)
 # A session cookie of Odoo chooses a database; every call stands by itself.
@@ -142,6 +143,16 @@ class OdooClient:
         """
         return await self._within(self.server.timeout, self._deliver(delivery))
 
+    async def probe(self) -> None:
+        """
+        Ask for a sign of life: any answer that is not a proxy's on its own behalf.
+
+        Raises:
+            UnreachableError: There was none within ``PROBE_TIMEOUT``.
+            TlsError: TLS failed.
+        """
+        await self._within(PROBE_TIMEOUT, self._probe())
+
     async def _within(self, seconds: float, call: Coroutine[Deferred[Any], Any, _T]) -> _T:
         def late(_: object, seconds: float) -> NoReturn:
             raise NoAnswerError(f"no answer within {seconds:g} s")
@@ -177,7 +188,8 @@ class OdooClient:
         if response.code == 304 and etag:
             return Page(None, etag)
         if response.code != 200:
-            raise TemporaryError(self._without_token(f"{name}: {_explained(response)}"))
+            kind = NoAnswerError if response.code in (502, 504) else TemporaryError
+            raise kind(self._without_token(f"{name}: {_explained(response)}"))
         return Page(content, header_of(response, "ETag") or "")
 
     async def _deliver(self, delivery: Delivery) -> Answer:
@@ -199,6 +211,13 @@ class OdooClient:
         producer.abandon()  # an answer may come before the message has been read
         retry_after = parse_retry_after(header_of(response, "Retry-After"))
         return Answer(response.code, marked, body, retry_after)
+
+    async def _probe(self) -> None:
+        # A method that the point does not have is refused before Odoo opens its database.
+        response = await self._request("HEAD", "pipe", self._headers(), None)
+        await read_body(response, 0, whole=False)
+        if response.code in (502, 503, 504) and not self._note_mark(response):
+            raise NoAnswerError(_explained(response))
 
     async def _request(
         self, method: str, name: str, headers: dict[str, Any], body: BodyProducer | None
@@ -248,6 +267,8 @@ def _explained(response: IResponse) -> str:
             )
         case code if 300 <= code <= 399:
             return f"HTTP {code}, a redirect to {header_of(response, 'Location')!r}; not followed"
+        case 502 | 503 | 504:
+            return f"HTTP {response.code}, Odoo does not answer the proxy before it"
         case code:
             return f"HTTP {code}"
 

@@ -19,6 +19,7 @@ from mailer.odoo import OdooClient
 from mailer.reply import MESSAGE_TOO_LARGE_552, Reply
 from mailer.spool import Spool
 from mailer.store import Store
+from mailer.watched_client import WatchedClient
 
 _CHUNK = 65_536
 
@@ -79,7 +80,8 @@ def _server_delivery(server: Server, store: Store | None, reactor: Any) -> Serve
                 store.save_mark(server.name)
 
     client = OdooClient(server, make_agent(reactor, server), reactor, on_mark, marked)
-    return ServerDelivery(client, Metrics(), reactor)
+    metrics = Metrics()
+    return ServerDelivery(WatchedClient(client, metrics, reactor), metrics, reactor)
 
 
 def _store(config: Config) -> Store | None:

@@ -19,10 +19,11 @@ from twisted.python.failure import Failure
 from mailer.alias_list import AliasList, parse_aliases, parse_transport
 from mailer.alias_table import AliasTable, ServerList, dropped_share, is_emptied, keep_removed
 from mailer.directory import Directory
-from mailer.errors import MailerError, RefusedError, TemporaryError, TlsError, UnreachableError
+from mailer.errors import MailerError, RefusedError, TemporaryError
 from mailer.metrics import Metrics
-from mailer.odoo import OdooClient, Pages
+from mailer.odoo import Pages
 from mailer.store import Etags, Store, Stored
+from mailer.watched_client import WatchedClient
 
 MAX_BACK_OFF = 300.0  # seconds
 JITTER = 0.1  # part of the interval
@@ -98,7 +99,7 @@ class Refresher(Service):
 
     def __init__(
         self,
-        client: OdooClient,
+        client: WatchedClient,
         directory: Directory,
         store: Store,
         policy: RefreshPolicy,
@@ -142,6 +143,7 @@ class Refresher(Service):
     def startService(self) -> None:
         super().startService()
         self._stopped = False
+        self._client.watch()
         self._observe()
         self.first = self.refresh(self._first_trigger)
 
@@ -149,6 +151,7 @@ class Refresher(Service):
         super().stopService()
         self._stopped = True
         self._cancel_next()
+        self._client.stop()
         return self._running
 
     def refresh(self, trigger: str, force: bool = False) -> Deferred[Outcome]:
@@ -167,6 +170,13 @@ class Refresher(Service):
         if self._running is None:
             self._begin()
         return outcome
+
+    def catch_up(self) -> None:
+        """
+        Fetch the list now if the last time failed: the server is there again.
+        """
+        if self.running and self._failures and self._running is None:
+            self.refresh("poll")
 
     async def install(self, declared: AliasList) -> None:
         """
@@ -238,9 +248,6 @@ class Refresher(Service):
         except MailerError as error:
             result, reason = "failed", str(error)
             log.warn("refresh of {server} failed: {reason}", server=name, reason=reason)
-            self._metrics.odoo_up.labels(name).set(
-                not isinstance(error, UnreachableError | TlsError)
-            )
         except Exception:
             result, reason = "failed", INTERNAL_ERROR
             log.failure("refresh of {server} failed", failure=Failure(), server=name)
@@ -252,11 +259,8 @@ class Refresher(Service):
     async def _refresh(self, force: bool) -> str:
         known = self._directory[self.server.name].declared
         pages = await self._client.fetch(self._etags)
-        name, now = self.server.name, self._clock.seconds()
-        self._metrics.odoo_up.labels(name).set(1)
-        self._metrics.last_success.labels(name).set(now)
         if not pages.changed:
-            self._directory.confirm(name, now)
+            self._directory.confirm(self.server.name, self._clock.seconds())
             return "unchanged"
         read = functools.partial(_successor_of, known, pages)
         return await self._replace(read, pages.etags, held_back=not force)

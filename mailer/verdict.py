@@ -45,6 +45,11 @@ class Answer:
     body: bytes = b""
     retry_after: float = 0.0
 
+    @property
+    def is_of_gateway(self) -> bool:
+        """A proxy has not reached Odoo, or not in time (RFC 9110 15.6.3, 15.6.5)."""
+        return self.code in (502, 504) and not self.marked
+
 
 def replies_for(answer: Answer, recipients: Iterable[str], marked_before: bool) -> dict[str, Reply]:
     """

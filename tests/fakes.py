@@ -17,6 +17,7 @@ from mailer.directory import Directory
 from mailer.metrics import Metrics
 from mailer.odoo import Page, Pages
 from mailer.store import Etags, Store, Stored
+from mailer.watched_client import WatchedClient
 
 NEXTHOP = "lmtp:unix:private/odoo-lmtp"
 NOW = 1_800_000_000.0  # where the clocks begin: seconds, Unix time
@@ -111,6 +112,7 @@ class Client:
         self.marked = marked
         self.calls = []
         self.waiting = []
+        self.probes = []
         self._answers = list(answers)
 
     async def fetch(self, etags):
@@ -118,6 +120,11 @@ class Client:
 
     async def deliver(self, delivery):
         return await self._call(delivery)
+
+    async def probe(self):
+        deferred = Deferred()
+        self.probes.append(deferred)
+        await deferred
 
     def answer(self, answer):
         """
@@ -136,6 +143,13 @@ class Client:
         if self._answers:
             self.answer(self._answers.pop(0))
         return deferred
+
+
+def watched(client, metrics, clock):
+    """
+    Return a client that notes how its calls end, around a stand-in.
+    """
+    return WatchedClient(client, metrics, clock)
 
 
 class FailingStore:

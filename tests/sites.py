@@ -52,7 +52,7 @@ class Lists:
         Return a refresher; ``changes`` take the place of what it would get.
         """
         values = {
-            "client": self.clients[name],
+            "client": self.fakes.watched(self.clients[name], self.metrics, self.clock),
             "directory": self.directory,
             "store": self.store,
             "policy": RefreshPolicy(60.0, 0.5, GRACE),
@@ -101,7 +101,7 @@ class Desk:
         self.thread = fakes.in_thread
         refreshers = [
             Refresher(
-                self.clients[name],
+                fakes.watched(self.clients[name], self.metrics, self.clock),
                 self.directory,
                 store or Store(str(folder)),
                 RefreshPolicy(60.0, 0.5, 1000.0),

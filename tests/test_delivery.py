@@ -78,7 +78,9 @@ def office(fakes):
             }
             self.deliverer = Deliverer(
                 {
-                    name: ServerDelivery(client, metrics, self.clock)
+                    name: ServerDelivery(
+                        fakes.watched(client, metrics, self.clock), metrics, self.clock
+                    )
                     for name, client in self.clients.items()
                 }
             )

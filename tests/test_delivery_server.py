@@ -26,12 +26,13 @@ class Counter:
     One server with two places.
     """
 
-    def __init__(self, fakes):
+    def __init__(self, fakes, longest_wait=None):
         self.fakes = fakes
         self.clock = fakes.Reactor()
         self.client = fakes.Client(fakes.make_server(timeout=TIMEOUT, max_in_flight=2))
         metrics, self.value = fakes.make_metrics()
-        self.server_delivery = ServerDelivery(self.client, metrics, self.clock)
+        self.watched = fakes.watched(self.client, metrics, self.clock)
+        self.server_delivery = ServerDelivery(self.watched, metrics, self.clock, longest_wait)
 
     def deliver(self, *recipients):
         """
@@ -97,6 +98,7 @@ def test_a_place_is_given_back_after_every_kind_of_failure(counter, logged):
     for error in (NoAnswerError("reset"), TlsError("no"), ZeroDivisionError(), TemporaryError()):
         for _ in range(3):
             counter.deliver_now(error)
+            counter.clock.advance(60)
     assert [OK_250] == counter.deliver_now(Answer(200))
 
 
@@ -135,16 +137,16 @@ def test_a_server_known_to_be_down_is_not_asked(counter, fakes):
     assert counter.value("odoo_up", server="odoo") == 0
 
 
-def test_one_delivery_probes_after_the_pause(counter, fakes):
+def test_one_delivery_tries_after_the_pause(counter, fakes):
     """
     The first mail after the pause asks the server; what comes meanwhile is still answered at once.
     """
     counter.deliver_now(UnreachableError("refused"))
     counter.clock.advance(1)
-    probe = counter.deliver()
+    trial = counter.deliver()
     assert [UNREACHABLE_451] == fakes.result_of(counter.deliver())
     counter.client.answer(Answer(200))
-    assert [OK_250] == fakes.result_of(probe)
+    assert [OK_250] == fakes.result_of(trial)
     assert [OK_250] == counter.deliver_now(Answer(200))
     assert counter.value("odoo_up", server="odoo") == 1
 
@@ -158,6 +160,49 @@ def test_who_waited_for_a_place_learns_of_the_outage(counter, fakes):
     counter.client.answer(UnreachableError("refused"))
     assert [[UNREACHABLE_451]] * 5 == [fakes.result_of(one) for one in delivering]
     assert len(counter.client.calls) == 2
+
+
+def test_who_knows_of_the_outage_does_not_wait_for_a_place(counter, fakes):
+    """
+    Mail for a server that is down is answered at once, even while older calls hang.
+    """
+    hanging = [counter.deliver(), counter.deliver()]
+    counter.watched._failed(UnreachableError("no answer to the probe"), counter.clock.seconds())
+    assert [UNREACHABLE_451] == fakes.result_of(counter.deliver())
+    assert not any(map(fakes.has_fired, hanging))
+
+
+def test_who_would_wait_too_long_is_told_at_once(fakes):
+    """
+    Where calls take ten seconds, so many wait as have a turn in time; the others do not.
+    """
+    counter = Counter(fakes, longest_wait=10.0)
+    for _ in range(20):
+        slow = counter.deliver()
+        counter.clock.advance(10)
+        counter.client.answer(Answer(200))
+        assert [OK_250] == fakes.result_of(slow)
+    under_way = [counter.deliver(), counter.deliver()]
+    first, second, third = counter.deliver(), counter.deliver(), counter.deliver()
+    assert [False, False] == [fakes.has_fired(first), fakes.has_fired(second)]
+    assert [BUSY_451] == fakes.result_of(third)
+    for _ in under_way:
+        counter.client.answer(Answer(200))
+    counter.client.answer(Answer(200))
+    counter.client.answer(Answer(200))
+    assert [OK_250, OK_250] == [*fakes.result_of(first), *fakes.result_of(second)]
+
+
+def test_a_server_that_was_slow_is_not_refused_while_it_has_a_place(fakes):
+    """
+    Only who would have to wait can wait too long.
+    """
+    counter = Counter(fakes, longest_wait=10.0)
+    slow = counter.deliver()
+    counter.clock.advance(100)
+    counter.client.answer(Answer(200))
+    assert [OK_250] == fakes.result_of(slow)
+    assert [OK_250] == counter.deliver_now(Answer(200))
 
 
 def test_a_slow_answer_is_no_outage(counter):
@@ -263,11 +308,11 @@ def test_deliveries_are_counted_and_timed(counter):
 
 @pytest.mark.parametrize(
     ("answer", "up"),
-    [(TlsError("expired"), 0), (NoAnswerError("reset"), 0), (Answer(500), 1), (Answer(401), 1)],
+    [(TlsError("expired"), 0), (NoAnswerError("reset"), 1), (Answer(500), 1), (Answer(401), 1)],
 )
 def test_metrics_tell_a_good_answer_from_any_other(counter, answer, up):
     """
-    Up is who answers at all; the time of the last success is that of the last good answer.
+    Up is who can be reached; the time of the last success is that of the last good answer.
     """
     counter.deliver_now(Answer(200))
     assert counter.value("odoo_up", server="odoo") == 1

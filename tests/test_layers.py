@@ -21,7 +21,7 @@ LAYERS = {
         config_file http_client logs map_files metrics odoo postfix spool store
     """,
     2: """
-        delivery directory listening lmtp_server refresh socketmap_server web
+        delivery directory listening lmtp_server refresh socketmap_server watched_client web
     """,
     3: """
         __main__ asking cli commands* daemon map_commands pipe running sandbox* tap

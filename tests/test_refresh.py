@@ -29,7 +29,7 @@ class Site:
         self.metrics, self.value = fakes.make_metrics()
         self.told = []
         values = {
-            "client": self.client,
+            "client": fakes.watched(self.client, self.metrics, self.clock),
             "directory": self.directory,
             "store": Store(str(folder)),
             "policy": RefreshPolicy(interval, 0.5, 1000.0),
@@ -135,7 +135,7 @@ def test_failures_back_off_and_success_returns_to_the_interval(make_site, pages,
     After failures the pause is 1, 2, 4 … 300 seconds; after a success the interval again.
     """
     site = make_site()
-    site.start(UnreachableError("refused"))
+    site.start(TemporaryError("HTTP 401"))
     delays = []
     for _ in range(11):
         delays.append(site.next_delay())
@@ -337,6 +337,30 @@ def test_metrics_follow_the_server(make_site, pages, fakes):
     site.client.answer(fakes.UNCHANGED)
     assert site.value("list_timestamp_seconds", server="odoo") == fakes.NOW + 61
     assert site.value("refresh_seconds_count") == 3
+
+
+def test_a_server_that_returns_is_asked_at_once(make_site, pages):
+    """
+    What may have changed during an outage is not left to the back-off.
+    """
+    site = make_site()
+    site.start(UnreachableError("refused"))
+    site.refresher.catch_up()
+    site.client.answer(pages)
+    assert site.count("poll", "changed") == 1
+    site.refresher.catch_up()
+    assert not site.client.waiting
+
+
+def test_a_refresh_under_way_is_enough(make_site):
+    """
+    A server that returns while it is being asked is not asked twice.
+    """
+    site = make_site()
+    site.start(UnreachableError("refused"))
+    site.clock.advance(1)
+    site.refresher.catch_up()
+    assert len(site.client.waiting) == 1
 
 
 def test_an_answer_that_is_no_list_counts_as_up(make_site):

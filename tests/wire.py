@@ -104,6 +104,12 @@ class Wire:
         reader = MessageReader(beginning, spool, offset)
         return self._begin(self.client.deliver(Delivery(**{**values, **fields}, body=reader)))
 
+    def probe(self):
+        """
+        Begin to ask for a sign of life.
+        """
+        return self._begin(self.client.probe())
+
     def accept(self):
         """
         Accept the connection that the client makes, if it makes one.

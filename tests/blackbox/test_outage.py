@@ -165,3 +165,19 @@ def begin(site: Installation, session: smtplib.SMTP) -> None:
         lambda: site.metric("socketmap_lookups_total", map="aliases") >= before + 2,
         "the lookup of cleanup, which takes place beside the session",
     )
+
+
+def test_the_return_of_odoo_is_noticed_without_mail(site: Installation) -> None:
+    """
+    The first mail finds Odoo down, those after it are answered at once; nobody has to send one for
+    it to be noticed that Odoo is back.
+    """
+    site.sandbox.stop()
+    for _ in range(2):
+        site.postfix.deferred(site.send(compose(), [INFO]))
+    assert site.metric("odoo_up") == 0
+    site.postfix.command("postsuper", "-d", "ALL")
+    calls = site.metric("delivery_seconds_count")
+    site.start_sandbox()
+    eventually(lambda: site.metric("odoo_up") == 1, "Odoo to be noticed")
+    assert calls == site.metric("delivery_seconds_count")
