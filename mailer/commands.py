@@ -46,6 +46,7 @@ def _failed(text: str, status: int) -> int:
 
 def _serve(arguments: argparse.Namespace, config: Config) -> int:
     from mailer.daemon import Daemon, Roles, install_hangup
+    from mailer.descriptors import raise_descriptor_limit
     from mailer.map_commands import write_both
     from mailer.running import serve, start_logging
 
@@ -59,15 +60,15 @@ def _serve(arguments: argparse.Namespace, config: Config) -> int:
         log_lookups=arguments.verbose,
         on_list=write_both if command == "webhook" else None,
     )
-    start_logging(config.log, "debug" if arguments.verbose else "info")
+    lines = start_logging(config.log, "debug" if arguments.verbose else "info")
     from twisted.internet import reactor
 
     try:
-        daemon = Daemon(lambda: _load(arguments), config, roles, reactor)
+        daemon = Daemon(lambda: _load(arguments), config, roles, reactor, raise_descriptor_limit())
     except TemporaryError as error:
         raise ConfigError(arguments.config, [Fault(0, "cache", str(error))]) from None
     install_hangup(reactor, daemon.reload)
-    return serve(daemon, reactor, arguments.ready)
+    return serve(daemon, reactor, lines, arguments.ready)
 
 
 def _aliases(arguments: argparse.Namespace, config: Config) -> int:
@@ -135,11 +136,11 @@ def _sandbox(arguments: argparse.Namespace, config: Config) -> int:
     from mailer.running import serve, start_logging
     from mailer.sandbox import make_sandbox
 
-    start_logging(config.log, "debug" if arguments.verbose else "info")
+    lines = start_logging(config.log, "debug" if arguments.verbose else "info")
     from twisted.internet import reactor
 
     sandbox = make_sandbox(config, Path(arguments.aliases), Path(arguments.mail), reactor)
-    return serve(sandbox, reactor)
+    return serve(sandbox, reactor, lines)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Config], int]] = {

@@ -7,11 +7,9 @@ and the metrics live as long as the process.
 """
 
 import dataclasses
-import functools
-import random
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,22 +19,17 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailer.alias_table import AliasTable, ServerList, merge
-from mailer.config import Config, Server
-from mailer.delivery import FAIR_WAIT, Deliverer, ServerDelivery
-from mailer.directory import Directory
+from mailer.alias_table import AliasTable, ServerList
+from mailer.config import Config
+from mailer.connection_limit import ConnectionLimit
+from mailer.delivery import ServerDelivery
 from mailer.errors import ConfigError, ListenError, TemporaryError
-from mailer.http_client import make_agent
+from mailer.generation import Generation, GenerationBuilder
 from mailer.listening import ListeningService
 from mailer.lmtp_server import LmtpFactory
-from mailer.main_cf import nexthop
 from mailer.metrics import Metrics
-from mailer.odoo import OdooClient
-from mailer.postfix import DEFAULT_QUEUE_DIRECTORY, queue_directory
-from mailer.refresh import Refresher, RefreshPolicy
 from mailer.socketmap_server import SocketmapFactory
-from mailer.store import Etags, Store, Stored
-from mailer.watched_client import WatchedClient
+from mailer.store import Store
 from mailer.web import WebResource, WebSite
 
 READY_TIMEOUT = 5.0  # seconds that the first list may take
@@ -66,18 +59,6 @@ class Roles:
     on_list: Callable[[Config, AliasTable, float], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """
-    What is built anew of each configuration.
-    """
-
-    config: Config
-    directory: Directory
-    refreshers: tuple[Refresher, ...]
-    deliverer: Deliverer
-
-
 class Daemon(Service):
     """
     The whole daemon.
@@ -85,24 +66,32 @@ class Daemon(Service):
     Args:
         load: Reads the configuration again; raises ConfigError.
         config: What it gave first.
+        descriptors: How many files the process may open.
 
     Raises:
         TemporaryError: The cache folder cannot be used.
     """
 
     def __init__(
-        self, load: Callable[[], Config], config: Config, roles: Roles, reactor: Any
+        self,
+        load: Callable[[], Config],
+        config: Config,
+        roles: Roles,
+        reactor: Any,
+        descriptors: int = 1024,
     ) -> None:
         self._load = load
         self._roles = roles
         self._reactor = reactor
         self._metrics = Metrics()
         self._store = Store(config.cache)
-        self._lock = DeferredLock()
         self._publishing = DeferredLock()
         self._published: AliasTable | None = None
-        self._generation = self._build(config, *self._lists(config, None))
-        generation = self._generation
+        self._builder = GenerationBuilder(
+            self._store, self._metrics, reactor, self._in_thread, self._publish
+        )
+        lists = self._builder.load_lists(config)
+        self._generation = generation = self._builder.build(config, lists, "start")
         self._socketmap = SocketmapFactory(
             generation.directory, self._metrics, reactor, roles.log_lookups
         )
@@ -119,17 +108,21 @@ class Daemon(Service):
         self._web = WebResource(
             roles.prefix, generation.refreshers, self._metrics, self.health, self._in_thread
         )
-        listening = functools.partial(ListeningService, reactor=reactor, lock_folder=config.cache)
-        self._lmtp_port = listening(config.socket, self._lmtp) if roles.lmtp else None
-        self._ports = [
-            port
-            for port in (
-                listening(config.socketmap, self._socketmap) if roles.socketmap else None,
-                self._lmtp_port,
-                listening(config.http, WebSite(self._web, reactor)) if roles.http else None,
+        served = (
+            ("socketmap", roles.socketmap, config.socketmap, self._socketmap),
+            ("lmtp", roles.lmtp, config.socket, self._lmtp),
+            ("http", roles.http, config.http, WebSite(self._web, reactor)),
+        )
+        self._ports = {
+            name: ListeningService(
+                listen,
+                ConnectionLimit(factory, name, descriptors, self._metrics),
+                reactor,
+                config.cache,
             )
-            if port is not None
-        ]
+            for name, wanted, listen, factory in served
+            if wanted
+        }
 
     def privilegedStartService(self) -> None:
         """
@@ -139,16 +132,16 @@ class Daemon(Service):
             ListenError: One of them cannot be had; the others are given back.
         """
         try:
-            for port in self._ports:
+            for port in self._ports.values():
                 port.privilegedStartService()
         except ListenError:
-            for port in self._ports:
+            for port in self._ports.values():
                 port.remove_socket()
             raise
 
     def startService(self) -> None:
         super().startService()
-        for port in self._ports:
+        for port in self._ports.values():
             port.startService()
             log.info("listening on {place}", place=str(port.listen))
         if self._generation.config.policy is not None:
@@ -179,7 +172,7 @@ class Daemon(Service):
         Read the configuration again; a faulty one is reported and the old one kept.
         """
         # Not between the storing of a list and its coming into force.
-        reloaded = self._lock.run(lambda: Deferred.fromCoroutine(self._reload()))
+        reloaded = self._builder.lock.run(lambda: Deferred.fromCoroutine(self._reload()))
         reloaded.addErrback(self._not_reloaded)
 
     def health(self) -> tuple[bool, dict[str, Any]]:
@@ -203,8 +196,8 @@ class Daemon(Service):
     async def _reload(self) -> None:
         try:
             config = self._keep_fixed(self._load())
-            lists = await self._in_thread(self._lists, config, self._generation)
-            generation = self._build(config, *lists)
+            lists = await self._in_thread(self._builder.load_lists, config, self._generation)
+            generation = self._builder.build(config, lists, "sighup")
         except (ConfigError, TemporaryError) as error:
             for line in str(error).splitlines():
                 log.error("configuration not reloaded: {line}", line=line)
@@ -214,73 +207,6 @@ class Daemon(Service):
 
     def _not_reloaded(self, failure: Failure) -> None:
         log.failure("configuration not reloaded", failure=failure)
-
-    def _lists(self, config: Config, old: Generation | None) -> tuple[dict[str, Stored], Directory]:
-        """
-        Return the lists of all servers and their table; may run in a thread.
-
-        A server added while we run holds nobody up: until its first list its
-        addresses are unknown, as they were before. At start it is otherwise,
-        because they may have been known to the process before us.
-        """
-        names = [server.name for server in config.servers]
-        stored = {name: _remembered(old, name) or self._store.load(name) for name in names}
-        lists = [entry.server_list for entry in stored.values()]
-        if old is None or all(server_list.declared is None for server_list in lists):
-            needed: Sequence[str] = names
-        else:
-            needed = old.directory.table.missing
-        table_of = functools.partial(
-            merge,
-            domains=config.domains,
-            nexthop=nexthop(config, _queue_directory(config)),
-            delimiters=config.recipient_delimiter,
-            grace=config.transport_grace,
-            needed=needed,
-        )
-        return stored, Directory(lists, table_of, self._lock)
-
-    def _build(self, config: Config, stored: dict[str, Stored], directory: Directory) -> Generation:
-        clients = [self._client(server, stored[server.name].marked) for server in config.servers]
-        refreshers = tuple(
-            self._refresher(config, client, directory, stored[client.server.name])
-            for client in clients
-        )
-        for client, refresher in zip(clients, refreshers, strict=True):
-            client.on_return = refresher.catch_up
-        longest_wait = FAIR_WAIT if len(clients) > 1 else None
-        deliveries = [
-            ServerDelivery(client, self._metrics, self._reactor, longest_wait) for client in clients
-        ]
-        deliverer = Deliverer({delivery.server.name: delivery for delivery in deliveries})
-        return Generation(config, directory, refreshers, deliverer)
-
-    def _client(self, server: Server, marked: bool) -> WatchedClient:
-        def on_mark() -> None:
-            saved = self._in_thread(self._store.save_mark, server.name)
-            saved.addErrback(lambda failure: log.failure("mark not stored", failure=failure))
-
-        agent = make_agent(self._reactor, server)
-        client = OdooClient(server, agent, self._reactor, on_mark, marked)
-        return WatchedClient(client, self._metrics, self._reactor)
-
-    def _refresher(
-        self, config: Config, client: WatchedClient, directory: Directory, stored: Stored
-    ) -> Refresher:
-        policy = RefreshPolicy(config.refresh, config.max_shrink, config.transport_grace)
-        return Refresher(
-            client,
-            directory,
-            self._store,
-            policy,
-            self._metrics,
-            self._reactor,
-            self._in_thread,
-            random.random,
-            stored.etags if stored.url == client.server.url else Etags(),
-            "sighup" if self.running else "start",
-            self._publish,
-        )
 
     async def _publish(self, anew: bool) -> None:
         """
@@ -331,8 +257,8 @@ class Daemon(Service):
             refresher.startService()
 
     async def _stop(self) -> None:
-        if self._lmtp_port is not None:
-            await self._lmtp_port.stopService()
+        if "lmtp" in self._ports:
+            await self._ports["lmtp"].stopService()
         longest = max(server.timeout for server in self._generation.config.servers)
         drained = self._lmtp.drain()
         drained.addTimeout(longest, self._reactor)
@@ -342,9 +268,7 @@ class Daemon(Service):
             log.error("deliveries still under way are given up; Postfix keeps their mail")
         for refresher in self._generation.refreshers:
             refresher.stopService()
-        await gatherResults(
-            [port.stopService() for port in self._ports if port is not self._lmtp_port]
-        )
+        await gatherResults([port.stopService() for port in self._ports.values() if port.running])
         log.info("stopped")
 
 
@@ -353,26 +277,6 @@ def install_hangup(reactor: Any, function: Callable[[], None]) -> None:
     Have a function called, in the reactor, on SIGHUP.
     """
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(function))
-
-
-def _queue_directory(config: Config) -> str:
-    """
-    Return Postfix's queue directory; it is asked only where the usual one does not fit.
-    """
-    if config.nexthop or config.socket.path.startswith(DEFAULT_QUEUE_DIRECTORY + "/"):
-        return DEFAULT_QUEUE_DIRECTORY
-    return queue_directory()
-
-
-def _remembered(old: Generation | None, name: str) -> Stored | None:
-    """
-    Return what the running generation knows of a server; not what may be stored ahead of it.
-    """
-    for refresher in old.refreshers if old is not None else ():
-        server = refresher.server
-        if old is not None and server.name == name:
-            return Stored(old.directory[name], server.url, refresher.etags, refresher.marked)
-    return None
 
 
 def _hostname(config: Config) -> str:

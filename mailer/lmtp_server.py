@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mailer.alias_table import Match
 from mailer.delivery import Deliverer, summary
@@ -43,15 +44,22 @@ from mailer.reply import (
 )
 from mailer.spool import Spool
 
-CLOSE_TIMEOUT = 10  # seconds for the last reply to be read
-IDLE_TIMEOUT = 300  # seconds: RFC 5321 4.5.3.2 asks for 5 minutes
+# Seconds. Octets that complete no command gain no time.
+COMMAND_TIMEOUT = 300  # from the last reply to a whole command: RFC 5321 4.5.3.2.7
+DATA_TIMEOUT = 180  # from one piece of a message to the next: RFC 5321 4.5.3.2.5
+MESSAGE_TIMEOUT = 1800  # for a whole message
+SESSION_TIMEOUT = 3600  # Postfix uses a connection for 300: lmtp_connection_reuse_time_limit
+CLOSE_TIMEOUT = 10  # for the last reply to be read
 
 log = Logger()
 
 
+@implementer(IPushProducer)
 class LmtpProtocol(Protocol, TimeoutMixin):
     """
     One connection.
+
+    Who does not read the replies is not read from either.
     """
 
     factory: "LmtpFactory"
@@ -66,19 +74,21 @@ class LmtpProtocol(Protocol, TimeoutMixin):
         self._gone = False
         self._stopping = False
         self._closing = False
+        self._unread = False  # more replies than the client reads
         self._clock = clock
+        self._session_end = clock.seconds() + SESSION_TIMEOUT
+        self._message_end: float | None = None  # while a message comes in
 
     def callLater(self, period: float, function: Callable[[], None]) -> IDelayedCall:
         return self._clock.callLater(period, function)
 
     def connectionMade(self) -> None:
         self.factory.connected(self)
-        self.setTimeout(IDLE_TIMEOUT)
-        self._send()
+        self.transport.registerProducer(self, streaming=True)
+        self._proceed(b"")
 
     def dataReceived(self, data: bytes) -> None:
         if not self._closing:
-            self.resetTimeout()
             self._proceed(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -96,6 +106,17 @@ class LmtpProtocol(Protocol, TimeoutMixin):
         self.factory.metrics.protocol_errors.labels("lmtp").inc()
         self._close(TIMEOUT_421)
 
+    def pauseProducing(self) -> None:
+        self._unread = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._unread = False
+        self._read_on()
+
+    def stopProducing(self) -> None:
+        pass  # connectionLost follows
+
     def stop(self) -> None:
         """
         Close the connection, once a delivery under way has been answered.
@@ -107,20 +128,35 @@ class LmtpProtocol(Protocol, TimeoutMixin):
     def _proceed(self, data: bytes) -> None:
         for event in self._session.receive_data(data):
             self._dispatch(event)
-        self._send()
+        self._limit_time(answered=self._send())
+
+    def _limit_time(self, answered: bool) -> None:
+        """
+        Set the time in which the next thing has to happen.
+        """
+        if self._closing or self._delivering:
+            return
+        now = self._clock.seconds()
+        if self._message_end is not None:
+            self.setTimeout(max(0.0, min(DATA_TIMEOUT, self._message_end - now)))
+        elif answered:
+            self.setTimeout(max(0.0, min(COMMAND_TIMEOUT, self._session_end - now)))
 
     def _dispatch(self, event: Event) -> None:
         match event:
             case MessageStarted(envelope):
                 self._envelope = envelope
+                self._message_end = self._clock.seconds() + MESSAGE_TIMEOUT
                 self._start_spool()
             case MessageData(data):
                 self._keep(data)
             case MessageDiscarded():
                 self._drop_spool()
             case MessageEnded():
+                self._message_end = None
                 self._deliver()
             case MessageRefused(replies):
+                self._message_end = None
                 self.factory.count(replies)
             case SessionClosed():
                 self._lose()
@@ -178,14 +214,19 @@ class LmtpProtocol(Protocol, TimeoutMixin):
 
     def _resume(self) -> None:
         if not self._gone and not self._closing:
-            self.setTimeout(IDLE_TIMEOUT)
-            self.transport.resumeProducing()
+            self._limit_time(answered=True)
+            self._read_on()
             self._proceed(b"")
 
-    def _send(self) -> None:
+    def _read_on(self) -> None:
+        if not (self._unread or self._delivering or self._closing):
+            self.transport.resumeProducing()
+
+    def _send(self) -> bool:
         data = self._session.data_to_send()
         if data:
             self.transport.write(data)
+        return bool(data)
 
     def _close(self, reply: Reply) -> None:
         self._session.close(reply)
@@ -198,6 +239,7 @@ class LmtpProtocol(Protocol, TimeoutMixin):
         self._closing = True
         self._send()
         self.setTimeout(CLOSE_TIMEOUT)
+        self.transport.unregisterProducer()
         self.transport.loseConnection()
 
 

@@ -3,6 +3,7 @@ Log lines on standard error: text for people, JSON for machines.
 """
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -14,37 +15,50 @@ from twisted.logger import (
     LogLevelFilterPredicate,
     formatEvent,
 )
-from zope.interface import provider
+from zope.interface import implementer
 
 from mailer.errors import EarlyAnswerError
+from mailer.log_repeats import Repeats
 
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def make_observer(file: TextIO, style: str, level: str = "info") -> ILogObserver:
+@implementer(ILogObserver)
+class LogLines:
     """
-    Return an observer that writes one line an event.
+    An observer that writes one line an event, and a sum of many that are alike.
 
     Args:
         style: ``text`` or ``json``.
         level: The least that is written: debug, info, warn, error or critical.
     """
-    formatter = {"text": text_line, "json": json_line}[style]
 
-    @provider(ILogObserver)
-    def observe(event: LogEvent) -> None:
+    def __init__(self, file: TextIO, style: str, level: str = "info") -> None:
+        self._file = file
+        self._format = {"text": text_line, "json": json_line}[style]
+        self._repeats = Repeats(self._write)
+        least = LogLevel.lookupByName(level)
+        predicate = LogLevelFilterPredicate(defaultLogLevel=least)
+        # Twisted's own start and stop of factories and ports is of no interest.
+        for namespace in ("twisted", "log_legacy"):
+            predicate.setLogLevelForNamespace(namespace, max(least, LogLevel.warn))
+        self._filtered = FilteringLogObserver(self._repeats, [predicate])
+
+    def __call__(self, event: LogEvent) -> None:
         failure = event.get("log_failure")
         if failure is not None and failure.check(EarlyAnswerError):
             return  # of which Twisted says that it could not end the request
-        file.write(formatter(event) + "\n")
-        file.flush()
+        self._filtered(event)
 
-    least = LogLevel.lookupByName(level)
-    predicate = LogLevelFilterPredicate(defaultLogLevel=least)
-    # Twisted's own start and stop of factories and ports is of no interest.
-    for namespace in ("twisted", "log_legacy"):
-        predicate.setLogLevelForNamespace(namespace, max(least, LogLevel.warn))
-    return FilteringLogObserver(observe, [predicate])
+    def sum_up(self, now: float = math.inf) -> None:
+        """
+        Write what was only counted so far, see ``Repeats.sum_up``.
+        """
+        self._repeats.sum_up(now)
+
+    def _write(self, event: LogEvent) -> None:
+        self._file.write(self._format(event) + "\n")
+        self._file.flush()
 
 
 def text_line(event: LogEvent) -> str:

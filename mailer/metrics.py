@@ -114,6 +114,12 @@ class Metrics:
             "protocol_errors_total", "Connections cut; protocol: socketmap, lmtp", "protocol"
         )
 
+        self.connections_refused = counter(
+            "connections_refused_total",
+            "Connections beyond the limit; protocol: socketmap, lmtp, http",
+            "protocol",
+        )
+
     def forget(self, server: str) -> None:
         """
         Drop what is shown of a server that is no longer configured; its counts stay.

@@ -95,6 +95,7 @@ START_DATA_354 = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
 TIMEOUT_421 = Reply(421, "4.4.2", "Timeout, closing connection")
 SHUTTING_DOWN_421 = Reply(421, "4.3.2", "Shutting down, try again")
+TOO_MANY_CONNECTIONS_421 = Reply(421, "4.3.2", "Too many connections, try again later")
 TOO_MANY_ERRORS_421 = Reply(421, "4.7.0", "Too many errors, closing connection")
 
 NO_LIST_451 = Reply(451, "4.3.0", "The alias list is not loaded yet")

@@ -9,32 +9,37 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
 from mailer.errors import ListenError
-from mailer.logs import make_observer
+from mailer.logs import LogLines
+
+SUM_UP = 15.0  # seconds between two looks for what the log has only counted
 
 _T = TypeVar("_T")
 
 
-def start_logging(style: str, level: str) -> None:
+def start_logging(style: str, level: str) -> LogLines:
     """
     Log to standard error.
 
     Args:
         level: Name of the least level that is written: debug, info, warn, error, critical.
     """
-    observer = make_observer(sys.stderr, style, level)
-    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    lines = LogLines(sys.stderr, style, level)
+    globalLogBeginner.beginLoggingTo([lines], redirectStandardIO=False)
+    return lines
 
 
-def serve(service: Any, reactor: Any, ready: int | None = None) -> int:
+def serve(service: Any, reactor: Any, lines: LogLines, ready: int | None = None) -> int:
     """
     Run a service until SIGTERM.
 
     Args:
         service: An IService.
+        lines: The log, whose sums are written now and then, and in the end.
         ready: A descriptor to which a newline is written, and which is then closed, as soon
             as the service's ``when_ready`` fires.
 
@@ -47,9 +52,13 @@ def serve(service: Any, reactor: Any, ready: int | None = None) -> int:
     except CannotListenError as error:
         raise ListenError(str(error)) from None
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    summing = LoopingCall(lambda: lines.sum_up(reactor.seconds()))
+    summing.clock = reactor
+    summing.start(SUM_UP, now=False)
     if ready is not None:
         reactor.callWhenRunning(lambda: service.when_ready().addCallback(_tell_ready, ready))
     reactor.run()
+    lines.sum_up()
     return os.EX_OK
 
 

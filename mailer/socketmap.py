@@ -18,6 +18,7 @@ _COMMA = 0x2C
 
 NOTFOUND = b"NOTFOUND "
 TEMP_NO_LIST = b"TEMP the alias list is not loaded yet"
+TEMP_TOO_MANY = b"TEMP too many connections"
 PERM_NO_MAP = b"PERM no such map, there are: aliases, transport"
 
 

@@ -7,27 +7,31 @@ Source: socketmap_table(5).
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mailer.directory import Directory
 from mailer.errors import ProtocolError
 from mailer.metrics import Metrics
 from mailer.socketmap import MAP_NAMES, Request, RequestReader, answer, netstring
 
-IDLE_TIMEOUT = 300  # seconds: Postfix itself closes after 10
+IDLE_TIMEOUT = 100  # seconds from one whole request to the next; Postfix itself closes after 10
 
 _RESULTS = ("ok", "notfound", "temp", "perm")
 
 log = Logger()
 
 
+@implementer(IPushProducer)
 class SocketmapProtocol(Protocol, TimeoutMixin):
     """
     One connection: answers requests in order, cuts the connection on anything else.
+
+    Who does not read the answers is not read from either.
     """
 
     factory: "SocketmapFactory"
@@ -43,10 +47,10 @@ class SocketmapProtocol(Protocol, TimeoutMixin):
 
     def connectionMade(self) -> None:
         self.factory.metrics.socketmap_connections.inc()
+        self.transport.registerProducer(self, streaming=True)
         self.setTimeout(IDLE_TIMEOUT)
 
     def dataReceived(self, data: bytes) -> None:
-        self.resetTimeout()
         answers: list[bytes] = []
         try:
             answers.extend(map(self._answer, self._reader.receive_data(data)))
@@ -54,9 +58,12 @@ class SocketmapProtocol(Protocol, TimeoutMixin):
             self.factory.metrics.protocol_errors.labels("socketmap").inc()
             log.warn("socketmap connection cut: {reason}", reason=str(error))
             self.transport.write(b"".join(answers))
+            self.transport.unregisterProducer()
             self.transport.loseConnection()
             return
-        self.transport.write(b"".join(answers))
+        if answers:
+            self.resetTimeout()
+            self.transport.write(b"".join(answers))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.setTimeout(None)
@@ -64,6 +71,15 @@ class SocketmapProtocol(Protocol, TimeoutMixin):
 
     def timeoutConnection(self) -> None:
         self.transport.abortConnection()
+
+    def pauseProducing(self) -> None:
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        pass  # connectionLost follows
 
     def _answer(self, request: Request) -> bytes:
         return netstring(self.factory.answer(request))

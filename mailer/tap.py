@@ -37,12 +37,13 @@ def makeService(options: Options) -> Any:
     from twisted.internet import reactor
 
     from mailer.daemon import Daemon, Roles, install_hangup
+    from mailer.descriptors import raise_descriptor_limit
 
     def load() -> Config:
         return config_file.load(options["config"])
 
     try:
-        daemon = Daemon(load, options.loaded, Roles(), reactor)
+        daemon = Daemon(load, options.loaded, Roles(), reactor, raise_descriptor_limit())
     except MailerError as error:
         raise SystemExit(f"odoo-mailer: {error}") from None
     install_hangup(reactor, daemon.reload)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from prometheus_client import CollectorRegistry
 from twisted.internet import unix
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
@@ -250,6 +250,12 @@ class Connection:
         """
         self.protocol.dataReceived(data)
         return self.received()
+
+    def close(self):
+        """
+        Close the connection.
+        """
+        self.protocol.connectionLost(Failure(ConnectionDone()))
 
     def received(self):
         """

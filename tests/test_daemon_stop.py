@@ -122,7 +122,7 @@ def test_it_takes_no_more_mail_but_answers_to_the_end(make_site, fakes):
     site.odoo.run()
     assert [b"250", b"421"] == [line[:3] for line in connection.received().splitlines()]
     assert not fakes.has_fired(stopped)
-    connection.protocol.connectionLost()
+    connection.close()
     site.reactor.advance(0)
     site.reactor.advance(0)
     assert fakes.result_of(stopped) is None
@@ -147,7 +147,7 @@ def test_a_delivery_that_never_ends_is_given_up(make_site, fakes, logged):
     connection = site.send_mail()
     stopped = site.stop()
     site.reactor.pump([1] * 125)
-    connection.protocol.connectionLost()
+    connection.close()
     site.reactor.advance(0)
     assert fakes.result_of(stopped) is None
     assert [] == site.names()
@@ -165,7 +165,7 @@ def test_lmtp_whose_socket_was_removed_by_hand_is_drained(make_site, fakes):
     assert not fakes.has_fired(stopped)
     site.odoo.run()
     assert connection.received().startswith(b"250")
-    connection.protocol.connectionLost()
+    connection.close()
     site.reactor.advance(0)
     site.reactor.advance(0)
     assert fakes.result_of(stopped) is None

@@ -18,13 +18,15 @@ LAYERS = {
         lmtp_events main_cf map_text message reply socketmap verdict yaml_text
     """,
     1: """
-        config_file http_client logs map_files metrics odoo postfix spool store
+        config_file descriptors http_client log_repeats logs map_files metrics odoo postfix spool
+        store
     """,
     2: """
-        delivery directory listening lmtp_server refresh socketmap_server watched_client web
+        connection_limit delivery directory listening lmtp_server refresh socketmap_server
+        watched_client web
     """,
     3: """
-        __main__ asking cli commands* daemon map_commands pipe running sandbox* tap
+        __main__ asking cli commands* daemon generation map_commands pipe running sandbox* tap
     """,
 }
 

@@ -6,7 +6,7 @@ import pytest
 
 from mailer.alias_list import AliasList
 from mailer.alias_table import Removed, ServerList
-from mailer.lmtp_server import IDLE_TIMEOUT, LmtpFactory
+from mailer.lmtp_server import COMMAND_TIMEOUT, LmtpFactory
 from mailer.reply import OK_250, UNKNOWN_RECIPIENT_550, Reply
 
 LIST = AliasList(transport={f"{name}@example.com": "" for name in ("a", "b", "c")})
@@ -150,7 +150,7 @@ def test_replies_come_only_after_the_delivery(office):
     office.deliverer.at_once = False
     connection = office.connect()
     assert [250, 250, 354] == codes(connection.send(message("a")))
-    office.clock.advance(IDLE_TIMEOUT + 1)
+    office.clock.advance(COMMAND_TIMEOUT + 1)
     assert connection.received() == b""
     office.deliverer.finish()
     assert OK_250.line() == connection.received()

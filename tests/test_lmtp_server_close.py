@@ -7,7 +7,7 @@ from twisted.internet.testing import StringTransport
 
 from mailer.alias_list import AliasList
 from mailer.alias_table import ServerList
-from mailer.lmtp_server import CLOSE_TIMEOUT, IDLE_TIMEOUT, LmtpFactory
+from mailer.lmtp_server import CLOSE_TIMEOUT, COMMAND_TIMEOUT, LmtpFactory
 from mailer.reply import OK_250
 
 LIST = AliasList(transport={"a@example.com": ""})
@@ -56,7 +56,7 @@ class Office:
             self.delivery.callback(None)
             self.clock.advance(0)
         elif how == "idle":
-            self.clock.advance(IDLE_TIMEOUT)
+            self.clock.advance(COMMAND_TIMEOUT)
         elif how == "errors":
             self.connection.protocol.dataReceived(b"FOO\r\n" * 1000)
         elif how == "stop once answered":

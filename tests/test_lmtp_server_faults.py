@@ -10,7 +10,7 @@ from twisted.internet.testing import StringTransport, StringTransportWithDisconn
 
 from mailer.alias_list import AliasList
 from mailer.alias_table import ServerList
-from mailer.lmtp_server import IDLE_TIMEOUT, LmtpFactory
+from mailer.lmtp_server import COMMAND_TIMEOUT, DATA_TIMEOUT, LmtpFactory
 from mailer.reply import LOCAL_ERROR_451, OK_250, SHUTTING_DOWN_421, TIMEOUT_421
 from mailer.spool import MAX_MEMORY
 
@@ -260,9 +260,9 @@ def test_an_idle_client_is_told_and_dropped(office):
     421 4.4.2 after five minutes without a word.
     """
     connection = office.connect(b"LHLO mx\r\n")
-    office.clock.advance(IDLE_TIMEOUT - 1)
+    office.clock.advance(COMMAND_TIMEOUT - 1)
     connection.send(b"NOOP\r\n")
-    office.clock.advance(IDLE_TIMEOUT - 1)
+    office.clock.advance(COMMAND_TIMEOUT - 1)
     assert connection.received() == b""
     office.clock.advance(1)
     assert TIMEOUT_421.line() == connection.received()
@@ -276,7 +276,7 @@ def test_a_client_that_stalls_in_the_message_is_dropped(office):
     Its spool is dropped with it.
     """
     connection = office.connect(START, b"half\r\n")
-    office.clock.advance(IDLE_TIMEOUT)
+    office.clock.advance(DATA_TIMEOUT)
     assert TIMEOUT_421.line() == connection.received()
     assert office.value("lmtp_messages_total", result="interrupted") == 1
     assert office.value("lmtp_connections") == 0
@@ -291,8 +291,8 @@ def test_a_client_that_does_not_read_is_dropped_too(office, fakes):
     transport.abortConnection = lambda: aborted.append(True)
     connection = fakes.Connection(office.factory, transport)
     connection.send(START + b"half\r\n")
-    office.clock.advance(IDLE_TIMEOUT)
-    office.clock.advance(IDLE_TIMEOUT)
+    office.clock.advance(COMMAND_TIMEOUT)
+    office.clock.advance(COMMAND_TIMEOUT)
     connection.protocol.connectionLost()
     assert [True] == aborted
 
@@ -302,11 +302,11 @@ def test_a_delivery_is_no_idleness(office):
     While Odoo is asked the client has nothing to say.
     """
     connection = office.connect(START + b"text\r\n.\r\n")
-    office.clock.advance(IDLE_TIMEOUT * 2)
+    office.clock.advance(COMMAND_TIMEOUT * 2)
     office.finish()
     office.clock.advance(0)
     assert [250, 250] == codes(connection.received())
-    office.clock.advance(IDLE_TIMEOUT)
+    office.clock.advance(COMMAND_TIMEOUT)
     assert TIMEOUT_421.line() == connection.received()
 
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from mailer.config import Server, Token
 from mailer.errors import EarlyAnswerError
-from mailer.logs import make_observer
+from mailer.logs import LogLines
 
 SERVER = Server("odoo", "https://odoo.example.com", Token("very-secret"))
 TIME = 1_700_000_000.1234
@@ -27,7 +27,7 @@ def written(style, emit, level="info", namespace="mailer.delivery"):
     Return what is written of the events that a function emits.
     """
     file = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", newline="")
-    observe = make_observer(file, style, level)
+    observe = LogLines(file, style, level)
     emit(Logger(namespace, observer=lambda event: observe({**event, "log_time": TIME})))
     return file.buffer.getvalue().decode()
 
@@ -229,7 +229,7 @@ def test_bare_event(style):
     An event of which nothing is known is still a line.
     """
     file = io.StringIO()
-    make_observer(file, style)({"log_level": LogLevel.info, "log_namespace": "x"})
+    LogLines(file, style)({"log_level": LogLevel.info, "log_namespace": "x"})
     assert 1 == len(lines(file.getvalue()))
     assert "1970-01-01T00:00:00.000Z" in file.getvalue()
 
@@ -240,7 +240,7 @@ def test_flushed():
     """
     raw = io.BytesIO()
     file = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", write_through=False)
-    observe = make_observer(file, "text")
+    observe = LogLines(file, "text")
     observe({"log_level": LogLevel.info, "log_format": "now", "log_namespace": "x"})
     assert raw.getvalue().endswith(b"info now\n")
 

@@ -2,6 +2,7 @@
 Tests for mailer.running.
 """
 
+import io
 import os
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 
 from mailer.errors import ListenError
-from mailer.running import serve
+from mailer.logs import LogLines
+from mailer.running import SUM_UP, serve
+
+LINES = LogLines(io.StringIO(), "text")
 
 
 class Noting(Service):
@@ -44,7 +48,7 @@ def test_a_service_is_bound_then_started_and_stopped_at_the_end():
     The stop is a trigger of the reactor's shutdown, which waits for it.
     """
     service, reactor = Noting(), MemoryReactorClock()
-    assert serve(service, reactor, None) == 0
+    assert serve(service, reactor, LINES) == 0
     assert ["bound", "started"] == service.happened
     ((stop, _, _),) = reactor.triggers["before"]["shutdown"]
     stop()
@@ -56,7 +60,7 @@ def test_readiness_is_a_newline_once_the_reactor_runs():
     s6 reads it, then the end of the file.
     """
     reading, writing = os.pipe()
-    serve(Noting(), MemoryReactorClock(), writing)
+    serve(Noting(), MemoryReactorClock(), LINES, writing)
     with os.fdopen(reading, "rb") as pipe:
         assert pipe.read() == b"\n"
 
@@ -74,7 +78,7 @@ def test_who_cannot_listen_never_runs(error):
     reactor = MemoryReactorClock()
     reading, writing = os.pipe()
     with pytest.raises(ListenError):
-        serve(Failing(), reactor, writing)
+        serve(Failing(), reactor, LINES, writing)
     assert not reactor.hasRun
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
@@ -126,3 +130,20 @@ def test_a_coroutine_is_run_to_its_end(what, printed):
         check=False,
     )
     assert (printed + "\n", "") == (done.stdout, done.stderr)
+
+
+def test_what_the_log_has_counted_is_written_now_and_then_and_in_the_end():
+    """
+    The sum of what came again and again does not wait for the next time.
+    """
+    sums = []
+
+    class Lines(LogLines):
+        def sum_up(self, now=None):
+            sums.append(now)
+
+    reactor = MemoryReactorClock()
+    serve(Noting(), reactor, Lines(io.StringIO(), "text"))
+    assert [None] == sums
+    reactor.advance(SUM_UP)
+    assert [None, SUM_UP] == sums

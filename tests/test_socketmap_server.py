@@ -157,6 +157,28 @@ def test_an_idle_connection_is_closed(server):
     assert server.clock.getDelayedCalls() == []
 
 
+def test_half_requests_gain_no_time(server):
+    """
+    A client that sends an octet now and then is dropped like one that says nothing.
+    """
+    connection = server.connect()
+    for octet in b"60:aliases " + b"x" * 9:
+        connection.protocol.dataReceived(bytes([octet]))
+        server.clock.advance(IDLE_TIMEOUT / 20)
+    assert not connection.transport.connected
+
+
+def test_who_does_not_read_is_not_read_from(server):
+    """
+    Answers that nobody takes do not pile up.
+    """
+    connection = server.connect()
+    connection.transport.producer.pauseProducing()
+    assert connection.transport.producerState == "paused"
+    connection.transport.producer.resumeProducing()
+    assert connection.transport.producerState == "producing"
+
+
 def test_connections_are_counted(server):
     """
     The gauge is the number of open ones, and nothing is left of closed ones.
