@@ -79,11 +79,17 @@ class ServerDelivery:
             One reply for each recipient, in order; where none is named, those of
             all recipients that Odoo found, at least one.
         """
-        refusal = self._client.refusal() or self._too_long()
+        refusal = self.refusal()
         replies = await self._in_turn(delivery) if refusal is None else _all(delivery, refusal)
         self._deliveries.labels(self.server.name, summary(replies)).inc()
         self._log(delivery, replies)
         return replies
+
+    def refusal(self) -> Reply | None:
+        """
+        Return the reply that mail for this server gets at once; None to deliver it.
+        """
+        return self._client.refusal() or self._too_long()
 
     def _too_long(self) -> Reply | None:
         wait = self._mean * (len(self._slots.waiting) + 1) / self._slots.limit
@@ -152,6 +158,12 @@ class Deliverer:
 
     def __init__(self, servers: Mapping[str, ServerDelivery]) -> None:
         self.servers = servers
+
+    def refusal(self, server: str) -> Reply | None:
+        """
+        Return the reply that mail for a server gets at once; None to deliver it.
+        """
+        return self.servers[server].refusal() if server in self.servers else None
 
     async def deliver(self, envelope: Envelope, spool: Spool) -> list[Reply]:
         """

@@ -288,13 +288,17 @@ class LmtpFactory(Factory):
 
     def route(self, address: str) -> Match | Reply:
         """
-        Say where mail for an address goes, as ``transport`` says it.
+        Say where mail for an address goes, as ``transport`` says it, if it can go there now.
         """
         table = self.directory.table
         match = table.find_deliverable(address, self._clock.seconds())
-        if match is not None:
-            return match
-        reply = NO_LIST_451 if table.missing else UNKNOWN_RECIPIENT_550
+        if match is None:
+            reply = NO_LIST_451 if table.missing else UNKNOWN_RECIPIENT_550
+        else:
+            refusal = self.deliverer.refusal(match.entry.server)
+            if refusal is None:
+                return match
+            reply = refusal  # before the message is sent, which may be large
         self.metrics.lmtp_recipients.labels(reply.code).inc()
         return reply
 

@@ -242,3 +242,14 @@ def test_summaries(codes, result):
     A message is delivered, deferred or refused if it is so for everyone.
     """
     assert result == summary([Reply(code, f"{code // 100}.0.0", "text") for code in codes])
+
+
+def test_who_is_down_can_be_asked_before_the_message(office):
+    """
+    A server that is unknown, or up, refuses nothing.
+    """
+    office.deliverer.servers["second"]._client._failed(
+        UnreachableError("refused"), office.clock.seconds()
+    )
+    refusals = [office.deliverer.refusal(name) for name in ("odoo", "second", "gone")]
+    assert [None, UNREACHABLE_451, None] == refusals

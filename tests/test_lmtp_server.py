@@ -7,7 +7,7 @@ import pytest
 from mailer.alias_list import AliasList
 from mailer.alias_table import Removed, ServerList
 from mailer.lmtp_server import COMMAND_TIMEOUT, LmtpFactory
-from mailer.reply import OK_250, UNKNOWN_RECIPIENT_550, Reply
+from mailer.reply import OK_250, UNKNOWN_RECIPIENT_550, UNREACHABLE_451, Reply
 
 LIST = AliasList(transport={f"{name}@example.com": "" for name in ("a", "b", "c")})
 LHLO = b"LHLO mx.example.com\r\n"
@@ -47,6 +47,10 @@ class FakeDeliverer:
         self.messages = []
         self.waiting = []
         self.at_once = True
+        self.refusals = {}
+
+    def refusal(self, server):
+        return self.refusals.get(server)
 
     async def deliver(self, envelope, spool):
         self.envelopes.append(envelope)
@@ -295,6 +299,21 @@ def test_each_recipient_has_the_reply_of_the_deliverer(office):
     received = office.connect().send(message("a", "b"))
     assert received.endswith(b"250 2.0.0 one\r\n550 5.1.1 two\r\n")
     assert office.value("lmtp_messages_total", result="mixed") == 1
+
+
+def test_a_server_that_is_down_is_told_before_the_message(office):
+    """
+    The recipient is put off at RCPT, and nobody sends a large message in vain.
+    """
+    office.deliverer.refusals["odoo"] = UNREACHABLE_451
+    connection = office.connect()
+    received = connection.send(message("a"))
+    assert UNREACHABLE_451.line() in received
+    assert [] == office.deliverer.envelopes
+    assert office.value("lmtp_recipients_total", code="451") == 1
+    office.deliverer.refusals.clear()
+    connection = office.connect()
+    assert codes(connection.send(message("a")))[-1] == 250
 
 
 def test_the_deliverer_may_be_rebound(office):

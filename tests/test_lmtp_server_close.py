@@ -38,6 +38,11 @@ class Office:
         self.transport = self.connection.transport
         self.connection.send(b"LHLO mx\r\n")
 
+    def refusal(self, server):
+        """
+        Stand for ``Deliverer.refusal``.
+        """
+
     async def deliver(self, envelope, spool):
         """
         Stand for ``Deliverer.deliver``.

@@ -42,6 +42,11 @@ class Office:
             keep_interrupted,
         )
 
+    def refusal(self, server):
+        """
+        Stand for ``Deliverer.refusal``.
+        """
+
     async def deliver(self, envelope, spool):
         """
         Stand for ``Deliverer.deliver``.

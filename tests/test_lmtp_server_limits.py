@@ -42,6 +42,11 @@ class Office:
         self.send = self.connection.send
         self.transport = self.connection.transport
 
+    def refusal(self, server):
+        """
+        Stand for ``Deliverer.refusal``.
+        """
+
     async def deliver(self, envelope, spool):
         """
         Stand for ``Deliverer.deliver``.
