@@ -9,7 +9,7 @@ import tempfile
 
 from mailer.message import MAX_HEADER
 
-MAX_MEMORY = 1_048_576  # octets of one message held in memory
+MAX_MEMORY = 131_072  # octets of one message held in memory
 
 
 class Spool:
