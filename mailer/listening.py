@@ -1,5 +1,9 @@
 """
 Binding a listening place, and leaving it as it was found.
+
+The folder of a UNIX socket may belong to another user than the daemon's, as
+Postfix's ``private`` does where root runs it. What is at a socket's path is
+therefore never followed: it could be a link by then.
 """
 
 import contextlib
@@ -8,6 +12,7 @@ import grp
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +27,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailer.errors import ListenError
+from mailer.exposure import exposure_of, postfix_user, user_name
 from mailer.listen import BACKLOG, Listen
+
+LOCK_PATIENCE = 5.0  # seconds that another instance may take to bind
 
 log = Logger()
 
@@ -49,7 +57,7 @@ class UnixPort(unix.Port):
         self._shouldShutdown = is_own  # of tcp.Port: it would end it for its holder, too
         self._listening = listening
         self._path = path
-        self._inode = os.stat(path).st_ino if is_own else None
+        self._identity = _identity(path) if is_own else None
 
     def startListening(self) -> None:
         self._listening.setblocking(False)
@@ -69,7 +77,7 @@ class UnixPort(unix.Port):
         Remove the file, if it is there and its own.
         """
         with contextlib.suppress(FileNotFoundError):
-            if os.stat(self._path).st_ino == self._inode:
+            if _identity(self._path) == self._identity:
                 os.unlink(self._path)
 
 
@@ -130,6 +138,7 @@ class ListeningService(Service):
 
     def _bind(self) -> IListeningPort:
         if self.listen.path:
+            _warn_of_others(self.listen)
             return self._unix_port(listen_unix(self.listen), is_own=True)
         endpoint = serverFromString(self._reactor, self.listen.description)
         inherited = isinstance(endpoint, AdoptedStreamServerEndpoint)
@@ -168,14 +177,24 @@ def listen_unix(listen: Listen) -> socket.socket:
     remove_stale_socket(listen.path)
     listening = socket.socket(socket.AF_UNIX)
     try:
-        listening.bind(listen.path)
-        os.chmod(listen.path, listen.mode)
+        _bind_with_mode(listening, listen)
         _set_group(listen)
         listening.listen(BACKLOG)
     except OSError:
         listening.close()
         raise
     return listening
+
+
+def _bind_with_mode(listening: socket.socket, listen: Listen) -> None:
+    """
+    Bind; the socket has its mode from its beginning, nothing is changed by its path.
+    """
+    umask = os.umask(0o777 & ~listen.mode)
+    try:
+        listening.bind(listen.path)
+    finally:
+        os.umask(umask)
 
 
 def remove_stale_socket(path: str) -> None:
@@ -204,22 +223,70 @@ def remove_stale_socket(path: str) -> None:
 
 @contextmanager
 def _one_at_a_time(folder: str) -> Iterator[None]:
+    """
+    Wait while another instance binds; not for long, as whoever may read the folder may lock it.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        until = time.monotonic() + LOCK_PATIENCE
+        while not _locked(descriptor):
+            if time.monotonic() >= until:
+                log.warn("{folder} is locked by another process; not waited for", folder=folder)
+                break
+            time.sleep(0.05)
         yield
     finally:
         os.close(descriptor)
 
 
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _identity(path: str | bytes) -> tuple[int, int]:
+    """
+    Return what tells a socket file from another one of the same name.
+    """
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def _warn_of_others(listen: Listen) -> None:
+    """
+    Tell who could put a socket of his own there: he would get the mail, or say where it goes.
+    """
+    found = exposure_of(
+        os.path.dirname(listen.path),
+        owners=postfix_user(),
+        groups=(os.getegid(), *_group_of("postfix")),
+        owner=user_name(os.geteuid()),
+    )
+    if found is not None:
+        log.warn("others may take the place of {path}: {exposure}",
+                 path=listen.path, exposure=str(found))  # fmt: skip
+
+
+def _group_of(name: str) -> tuple[int, ...]:
+    try:
+        return (grp.getgrnam(name).gr_gid,)
+    except KeyError:
+        return ()
+
+
 def _set_group(listen: Listen) -> None:
     if not listen.group:
         return
-    try:
-        os.chown(listen.path, -1, grp.getgrnam(listen.group).gr_gid)
-    except KeyError:
+    group = _group_of(listen.group)
+    if not group:
         log.warn("{path}: there is no group {group}, the socket keeps the group of the process",
                  path=listen.path, group=listen.group)  # fmt: skip
+        return
+    try:
+        os.chown(listen.path, -1, *group, follow_symlinks=False)
     except OSError as error:
         log.warn("{path}: cannot give the socket to group {group}: {reason}",
                  path=listen.path, group=listen.group, reason=error.strerror)  # fmt: skip

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from mailer.errors import TemporaryError
+from mailer.exposure import changeable_folder
 from mailer.postfix import postmap
 
 
@@ -15,15 +16,18 @@ def write_map_file(place: str, text: str) -> None:
     Write a map file and its indexed file, each by one rename.
 
     Both are made in a folder beside, so that a failure leaves everything as it was.
+    A symbolic link in the place of one of them is replaced, not followed.
 
     Args:
         place: Absolute path, with a ``type:`` of postmap(1) before it or not.
 
     Raises:
-        TemporaryError: The folder cannot be written, or postmap failed.
+        TemporaryError: The folder cannot be written, postmap failed, or we are root and
+            others may change the folder.
     """
     map_type, _, name = ("", "", place) if place.startswith("/") else place.partition(":")
     target = Path(name)
+    _refuse_to_serve_others(name)
     try:
         with tempfile.TemporaryDirectory(prefix=".odoo-mailer-", dir=target.parent) as folder:
             source = Path(folder, target.name)
@@ -36,6 +40,15 @@ def write_map_file(place: str, text: str) -> None:
             _sync(target.parent)
     except OSError as error:
         raise TemporaryError(f"{error.filename or target}: {error.strerror}") from None
+
+
+def _refuse_to_serve_others(name: str) -> None:
+    """
+    Refuse, as root, a folder in which others could have us, or postmap, write elsewhere.
+    """
+    found = changeable_folder(name) if os.geteuid() == 0 else None
+    if found is not None:
+        raise TemporaryError(f"{name} is not written by root: {found}")
 
 
 def _write(path: Path, text: str) -> None:

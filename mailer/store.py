@@ -3,26 +3,34 @@ The lists on disk: what is served at the next start, before Odoo is asked.
 
 One SQLite file in the cache folder; a list is replaced in one transaction,
 so that a crash leaves the old one or the new one, never a mixture.
+
+The folder belongs to the user of the daemon, and root's commands use it too.
+Therefore nothing is done to a file by its name that could meanwhile be a link.
 """
 
 import itertools
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from twisted.logger import Logger
 
 from mailer.alias_list import AliasList
 from mailer.alias_table import Removed, ServerList
 from mailer.errors import TemporaryError
+from mailer.exposure import exposure_of, postfix_user, user_name
 
 FILE_NAME = "odoo-mailer.sqlite3"
 _VERSION = 1
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _T = TypeVar("_T")
 _SCHEMA = """
 CREATE TABLE server (
@@ -79,6 +87,7 @@ class Store:
             Path(folder).mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
             raise TemporaryError(f"{error.filename}: {error.strerror}") from None
+        _warn_of_others(folder)
         self._run(lambda connection: None)
 
     def load(self, server: str) -> Stored:
@@ -163,10 +172,43 @@ class Store:
             raise TemporaryError(f"{self._path}: {error}") from None
 
     def _transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        with closing(sqlite3.connect(self._path, timeout=10)) as connection, connection:
+        self._make()
+        with closing(self._connect()) as connection, connection:
             connection.execute("PRAGMA synchronous = FULL")
             self._prepare(connection)
             return work(connection)
+
+    def _make(self) -> None:
+        """
+        Make an empty file if there is none; what root makes belongs to the owner of the folder.
+        """
+        folder = os.open(self._path.parent, _FOLDER)
+        try:
+            with suppress(FileExistsError):
+                file = os.open(self._path.name, _NEW, 0o644, dir_fd=folder)
+                try:
+                    if os.geteuid() == 0:
+                        owner = os.fstat(folder)
+                        os.fchown(file, owner.st_uid, owner.st_gid)
+                finally:
+                    os.close(file)
+        finally:
+            os.close(folder)
+
+    def _connect(self) -> sqlite3.Connection:
+        """
+        Open the file, unless it is a link: the one who made it chose what would be written.
+        """
+        path = os.path.join(os.path.realpath(self._path.parent), FILE_NAME)
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            raise sqlite3.DatabaseError("it is a symbolic link")
+        # Neither made nor, before the next check, read or written.
+        connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", timeout=10, uri=True)
+        opened = connection.execute("PRAGMA database_list").fetchone()[2]
+        if opened != path:
+            connection.close()
+            raise sqlite3.DatabaseError(f"it is a symbolic link to {opened}")
+        return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """
@@ -179,18 +221,9 @@ class Store:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
             connection.commit()
-            self._give_to_folder_owner()
         version = _version(connection)
         if version != _VERSION:
             raise TemporaryError(f"{self._path} is of a newer odoo-mailer, version {version}")
-
-    def _give_to_folder_owner(self) -> None:
-        """
-        Let the daemon write a file that root made by a command.
-        """
-        if os.geteuid() == 0:
-            owner = os.stat(self._path.parent)
-            os.chown(self._path, owner.st_uid, owner.st_gid)
 
     def _set_aside(self, error: Exception) -> None:
         names = (f"{FILE_NAME}.damaged-{number}" for number in itertools.count(1))
@@ -202,6 +235,17 @@ class Store:
             error=str(error),
             aside=aside.name,
         )
+
+
+def _warn_of_others(folder: str) -> None:
+    """
+    Tell who else may change the lists; groups are let in for the sake of pipe(8).
+    """
+    # Its owner is the user of the daemon, as far as root can know.
+    owners = None if os.geteuid() == 0 else postfix_user()
+    found = exposure_of(folder, owners=owners, groups=None, owner=user_name(os.geteuid()))
+    if found is not None:
+        log.warn("others may change which addresses are Odoo's: {exposure}", exposure=str(found))
 
 
 def _version(connection: sqlite3.Connection) -> int:

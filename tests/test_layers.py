@@ -18,7 +18,7 @@ LAYERS = {
         lmtp_events main_cf map_text message reply socketmap verdict yaml_text
     """,
     1: """
-        config_file descriptors http_client log_repeats logs map_files metrics odoo postfix spool
+        config_file descriptors exposure http_client log_repeats logs map_files metrics odoo postfix spool
         store
     """,
     2: """
