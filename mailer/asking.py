@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-from mailer.config import Config, Server
+from mailer.config import Config, Server, Token
 from mailer.errors import ProtocolError, TemporaryError
 from mailer.listen import Listen
 from mailer.socketmap import netstring, parse_netstring
@@ -47,24 +47,37 @@ def ask_refresh(config: Config, force: bool) -> int:
     """
     status = os.EX_OK
     for server in config.servers:
-        code, text = _post_refresh(config, server, force)
+        code, text = _refresh(config, server, force)
         print(text, file=sys.stdout if code == 200 else sys.stderr)
         if code != 200:
             status = os.EX_TEMPFAIL
     return status
 
 
-def _post_refresh(config: Config, server: Server, force: bool) -> tuple[int, str]:
+def _refresh(config: Config, server: Server, force: bool) -> tuple[int, str]:
+    """
+    Return code and text of the daemon's answer; it may know only one of two tokens yet.
+    """
+    for token in server.tokens:
+        code, text = _post_refresh(config, server, token, force)
+        if code != 401:
+            break
+    return code, text
+
+
+def _post_refresh(config: Config, server: Server, token: Token, force: bool) -> tuple[int, str]:
     # Two pages to fetch, each within the deadline, behind a refresh under way.
     connection = http.client.HTTPConnection("localhost", timeout=4 * server.timeout)
     try:
         connection.sock = _connected(config.http, connection.timeout or 0)
-        headers = {"X-Mail-Token": server.token.value}
+        headers = {"X-Mail-Token": token.value}
         connection.request("POST", f"/refresh?force={int(force)}", headers=headers)
         response = connection.getresponse()
-        return response.status, response.read(65_536).decode("utf-8", "replace").strip()
+        text = response.read(65_536).decode("utf-8", "replace").strip()
+        return response.status, text.replace(token.value, "***")
     except (OSError, http.client.HTTPException) as error:
-        raise TemporaryError(f"{config.http}: {_said(error)}") from None
+        reason = _said(error).replace(token.value, "***")
+        raise TemporaryError(f"{config.http}: {reason}") from None
     finally:
         connection.close()
 

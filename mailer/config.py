@@ -3,10 +3,11 @@ The configuration file: YAML text to a ``Config``, or every fault in it at once.
 """
 
 import difflib
+import hmac
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NoReturn
 
 from voluptuous import Invalid, MultipleInvalid, Schema
 
@@ -24,7 +25,7 @@ DEFAULT_SERVER = "odoo"  # name of the only server, where the file gives none
 
 class Token:
     """
-    A secret that does not show itself.
+    A secret that does not show itself, nor lets itself be pickled.
     """
 
     __slots__ = ("value",)
@@ -36,10 +37,25 @@ class Token:
         return "Token(***)"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Token) and self.value == other.value
+        return isinstance(other, Token) and self.is_value(other.value.encode())
 
     def __hash__(self) -> int:
         return hash(self.value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a token is not written anywhere")
+
+    def __copy__(self) -> "Token":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Token":
+        return self
+
+    def is_value(self, given: bytes) -> bool:
+        """
+        Say whether this is the token, in a time that does not tell where the two differ.
+        """
+        return hmac.compare_digest(self.value.encode(), given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,9 @@ class Server:
 
     Args:
         url: Base, without a slash at its end.
+        token: The first that is sent.
+        other_token: As good as the first, while the token is being changed.
+        token_file: Where the tokens were read from; empty for the configuration file itself.
         database: Odoo's database; empty where the server chooses.
         ca: PEM text of the authorities to trust; empty for the system's.
         timeout: Seconds for one delivery.
@@ -64,6 +83,13 @@ class Server:
     timeout: float = 120
     max_in_flight: int = 4
     domains: frozenset[str] = frozenset()
+    other_token: Token | None = None
+    token_file: str = ""
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Every token that is good, the first to be sent first."""
+        return (self.token,) if self.other_token is None else (self.token, self.other_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,42 +245,52 @@ class _Reader:
                 [*path, "host"],
                 "the token would cross the network in clear; use https, or set insecure: true",
             )
-        token = self._token(item, path)
+        tokens, token_file = self._tokens(item, path)
         place = [*path, "ca"] if "ca" in item else ["ca"]
         ca = self._file(values["ca"], place) if values.get("ca") else ""
         if ca and "-----BEGIN CERTIFICATE-----" not in ca:
             self._fault(place, "no PEM certificate in this file")
-        if not url or token is None or ca is None or len(self.invalid) > faults:
+        if not url or not tokens or ca is None or len(self.invalid) > faults:
             return None
-        named = {f.name for f in fields(Server)} - {"name", "url", "token", "ca"}
+        named = {"database", "timeout", "max_in_flight", "domains"}
         own = {key: value for key, value in values.items() if key in named}
-        return Server(values.get("name", DEFAULT_SERVER), url, token, ca=ca, **own)
+        name, other = values.get("name", DEFAULT_SERVER), tokens[1] if len(tokens) > 1 else None
+        return Server(name, url, tokens[0], ca=ca, other_token=other, token_file=token_file, **own)
 
-    def _token(self, item: dict[str, Any], path: list[str | int]) -> Token | None:
+    def _tokens(self, item: dict[str, Any], path: list[str | int]) -> tuple[list[Token], str]:
+        """
+        Return one token or two, none where something is wrong, and the file they stand in.
+        """
         credentials = self._environ.get("CREDENTIALS_DIRECTORY")
         if "token" in item and "token_file" in item:
             self._fault([*path, "token_file"], "give either token or token_file")
-            return None
-        key = "token"
+            return [], ""
+        key, file = "token", ""
         if "token" in item:
             text = item["token"]
         elif "token_file" in item:
-            key = "token_file"
-            text = self._file(item["token_file"], [*path, key])
+            key, file = "token_file", item["token_file"]
+            text = self._file(file, [*path, key])
         elif credentials and not path:
-            text = self._file(f"{credentials}/token", [key])
+            file = f"{credentials}/token"
+            text = self._file(file, [key])
         else:
             self._fault([*path, key], "missing: token, token_file, or the systemd credential token")
-            return None
+            return [], ""
+        return self._checked(text, [*path, key], 2 if file else 1), file
+
+    def _checked(self, text: Any, path: list[Any], most: int) -> list[Token]:
         if text is None:
-            return None
-        if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text.strip()):
-            self._fault([*path, key], "expected a token of printable ASCII without spaces")
-            return None
-        return Token(text.strip())
+            return []
+        words = text.split() if isinstance(text, str) else []
+        if not words or not re.fullmatch(r"[!-~]+", "".join(words)) or len(words) > most:
+            expected = "expected a token of printable ASCII without spaces"
+            self._fault(path, expected + (", or two of them" if most > 1 else ""))
+            return []
+        return [Token(word) for word in dict.fromkeys(words)]
 
     def _file(self, name: Any, path: list[Any]) -> str | None:
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name.startswith("/"):
             return None  # the schema has said so
         try:
             return self._read(name)
@@ -270,13 +306,14 @@ class _Reader:
             if server.name in names:
                 self._fault(["servers"], f"two servers are named {server.name}")
             names.add(server.name)
-            other = tokens.setdefault(server.token.value, server.name)
-            if other != server.name:
-                self._fault(
-                    ["servers"],
-                    f"{other} and {server.name} have the same token; the webhook tells servers "
-                    "apart by their tokens, give each its own",
-                )
+            for token in server.tokens:
+                other = tokens.setdefault(token.value, server.name)
+                if other != server.name:
+                    self._fault(
+                        ["servers"],
+                        f"{other} and {server.name} have the same token; the webhook tells "
+                        "servers apart by their tokens, give each its own",
+                    )
 
 
 def _lenient(schema: Schema, item: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,12 @@ def _path(value: Any) -> str:
     return str(value)
 
 
+def _secret_path(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise Invalid("expected an absolute path")  # it may be the token itself
+    return str(value)
+
+
 def _map_file(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"([a-z]+:)?/.+", value):
         raise Invalid(f"expected an absolute path, or type:path, not {_shown(value)}")
@@ -153,10 +159,14 @@ def _parse_listen(value: Any, mode: int, group: str) -> Listen:
 
 def _shown(value: Any) -> str:
     """
-    Return a value for a message; of a mapping or list only that it is one, it may hold a token.
+    Return a value for a message; of one that may hold a token only what it is.
+
+    A line ``token:…`` without a space behind the colon continues the value of the line before.
     """
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, str) and re.search(r"token|\s\S*:", value, re.IGNORECASE):
+        return "a text that may hold another key and its value"
     text = repr(str(value) if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:60] + "…"
 
@@ -164,7 +174,7 @@ def _shown(value: Any) -> str:
 _KEYS: dict[str, Any] = {
     "host": _url,
     "token": _secret,
-    "token_file": _path,
+    "token_file": _secret_path,
     "insecure": _boolean,
     "database": _one_line,
     "ca": _path,

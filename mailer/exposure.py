@@ -42,7 +42,8 @@ def exposure_of(
     Say who may change a file or folder, or read it where it is secret; None for nobody.
 
     Root and the user of this process may do everything. An access control list shows
-    itself as permissions of the group.
+    itself as permissions of the group. A folder that every user may not enter protects
+    from every user what is below it.
 
     Args:
         path: A symbolic link stands for what it leads to.
@@ -61,7 +62,7 @@ def exposure_of(
     if status.st_mode & stat.S_IWGRP and groups is not None and status.st_gid not in {0, *groups}:
         problems.append(f"may be changed by group {group_name(status.st_gid)}")
         modes.append("g-w")
-    others = _said(status.st_mode, is_secret)
+    others = _said(status.st_mode, is_secret) if _is_reachable(path) else ""
     if others:
         problems.append(f"may be {others} by every user")
         modes.append("o=" if is_secret else "o-w")
@@ -116,6 +117,18 @@ def group_name(number: int) -> str:
         return grp.getgrgid(number).gr_name
     except KeyError:
         return str(number)
+
+
+def _is_reachable(path: str) -> bool:
+    """
+    Say whether every user may enter the folders on the way to a file.
+    """
+    folder = os.path.realpath(path)
+    while folder != "/":
+        folder = os.path.dirname(folder)
+        if not os.stat(folder).st_mode & stat.S_IXOTH:
+            return False
+    return True
 
 
 def _said(mode: int, is_secret: bool) -> str:

@@ -5,6 +5,7 @@ Source: RFC 9110, RFC 9112; what Twisted's client leaves to its users.
 """
 
 from collections.abc import Sequence
+from io import RawIOBase
 from typing import Any
 
 from OpenSSL import crypto
@@ -99,10 +100,16 @@ class BodyProducer(FileBodyProducer):
     Produces a message; to be stopped where the answer comes before its end.
 
     Twisted's own then leaves its Deferred unfired, and the connection open.
+
+    Args:
+        file: Is left open; it may have to be sent again.
     """
 
     _producing: Deferred[None] | None = None
     _transport: Any = None
+
+    def __init__(self, file: RawIOBase) -> None:
+        super().__init__(_Lent(file))
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         producing: Deferred[None] = Deferred()
@@ -125,6 +132,22 @@ class BodyProducer(FileBodyProducer):
         producing, self._producing = self._producing, None
         if producing is not None:
             producing.callback(result)
+
+
+class _Lent:
+    """
+    A file that is not its reader's to close.
+    """
+
+    def __init__(self, file: RawIOBase) -> None:
+        self.read = file.read
+        self.seek = file.seek
+        self.tell = file.tell
+
+    def close(self) -> None:
+        """
+        Leave it open.
+        """
 
 
 class _Content(Protocol):

@@ -2,13 +2,15 @@
 The client of ``mail_delivery``: fetches the list, delivers mail.
 
 One deadline stands round each whole call; redirects are never followed,
-because the token would go with them.
+because the token would go with them. Of two tokens, while one is being
+changed, the other is tried where Odoo refuses the one in use: nothing was
+delivered then, and no mail has to wait for both ends to agree.
 """
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -16,12 +18,13 @@ from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CertificateError, ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
 from mailer import __version__
 from mailer.address import encode
-from mailer.config import Server
+from mailer.config import Server, Token
 from mailer.errors import (
     MailerError,
     NoAnswerError,
@@ -36,12 +39,24 @@ from mailer.verdict import Answer, parse_retry_after
 
 MAX_LIST = 268_435_456  # octets of a list page: several million aliases
 MAX_VERDICT = 4_194_304  # octets of an answer to pipe: 1,000 recipients with 500 of text each
+MIN_SECRET = 12  # octets: a shorter token could well be a part of something else
 PROBE_TIMEOUT = 3.0  # seconds
 
 _NO_CONNECTION = (ConnectError, DNSLookupError)
 # A session cookie of Odoo chooses a database; every call stands by itself.
 _NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
+_TOKEN_REFUSED = (401, 403)
 _T = TypeVar("_T")
+
+log = Logger()
+
+
+class _HasCode(Protocol):
+    @property
+    def code(self) -> int: ...
+
+
+_R = TypeVar("_R", bound=_HasCode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,17 @@ class Pages:
     def changed(self) -> bool:
         """At least one of the pages has changed."""
         return self.aliases.content is not None or self.transport.content is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _PageAnswer:
+    """
+    An answer to the question for a page: the page, or what else it was.
+    """
+
+    code: int
+    page: Page | None
+    refusal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +142,7 @@ class OdooClient:
     ) -> None:
         self.server = server
         self.marked = marked
+        self._token = server.token
         self._http = HTTPClient(agent, cast(Any, CookieJar(_NO_COOKIES)))
         self._clock = clock
         self._on_mark = on_mark
@@ -168,7 +195,38 @@ class OdooClient:
             raise kind(self._without_token(reason)) from None
 
     def _without_token(self, text: str) -> str:
-        return text.replace(self.server.token.value, "***")
+        for token in self.server.tokens:
+            text = text.replace(token.value, "***")
+        return text
+
+    def _without_echo(self, body: bytes) -> bytes:
+        """
+        Return a body without a token: Odoo may put what it was asked into a text for a sender.
+        """
+        for token in self.server.tokens:
+            if len(token.value) >= MIN_SECRET:
+                body = body.replace(token.value.encode(), b"***")
+        return body
+
+    async def _accepted(self, call: Callable[[Token], Coroutine[Deferred[Any], Any, _R]]) -> _R:
+        """
+        Make a call with the token in use, and where Odoo refuses that, with the other one.
+
+        Where it takes neither, what it said of the one in use stands.
+        """
+        token = self._token
+        answer = await call(token)
+        others = [other for other in self.server.tokens if other != token]
+        if answer.code not in _TOKEN_REFUSED or not others:
+            return answer
+        second = await call(others[0])
+        if second.code in _TOKEN_REFUSED:
+            return answer
+        if second.code < 400 and self._token != others[0]:
+            self._token = others[0]
+            log.info("{server} takes the other of its two tokens from now on",
+                     server=self.server.name)  # fmt: skip
+        return second
 
     async def _fetch(self, etags: Etags) -> Pages:
         # Aliases before transport: an address made in between is then known to
@@ -178,22 +236,33 @@ class OdooClient:
         return Pages(aliases, transport)
 
     async def _page(self, name: str, etag: str) -> Page:
-        headers = self._headers()
+        answer = await self._accepted(lambda token: self._get(token, name, etag))
+        if answer.page is None:
+            kind = NoAnswerError if answer.code in (502, 504) else TemporaryError
+            raise kind(self._without_token(f"{name}: {answer.refusal}"))
+        return answer.page
+
+    async def _get(self, token: Token, name: str, etag: str) -> _PageAnswer:
+        headers = self._headers(token)
         headers["Accept"] = ["application/json, text/plain;q=0.9"]
         if etag:
             headers["If-None-Match"] = [etag]
         response = await self._request("GET", name, headers, None)
         self._note_mark(response)
-        content = await read_body(response, MAX_LIST, whole=response.code == 200)
+        body = await read_body(response, MAX_LIST, whole=response.code == 200)
         if response.code == 304 and etag:
-            return Page(None, etag)
+            return _PageAnswer(304, Page(None, etag), "")
         if response.code != 200:
-            kind = NoAnswerError if response.code in (502, 504) else TemporaryError
-            raise kind(self._without_token(f"{name}: {_explained(response)}"))
-        return Page(content, header_of(response, "ETag") or "")
+            return _PageAnswer(response.code, None, _explained(response))
+        return _PageAnswer(
+            200, Page(self._without_echo(body), header_of(response, "ETag") or ""), ""
+        )
 
     async def _deliver(self, delivery: Delivery) -> Answer:
-        headers = self._headers()
+        return await self._accepted(lambda token: self._post(token, delivery))
+
+    async def _post(self, token: Token, delivery: Delivery) -> Answer:
+        headers = self._headers(token)
         headers |= {
             "Accept": ["application/json"],
             "Content-Type": ["message/rfc822"],
@@ -204,17 +273,18 @@ class OdooClient:
             headers["X-Mail-Recipients"] = [encode(",".join(delivery.recipients))]
         if delivery.queue_id:
             headers["X-Mail-Queue-Id"] = [delivery.queue_id]
+        delivery.body.seek(0)  # it may have been sent before, with the other token
         producer = BodyProducer(delivery.body)
         response = await self._request("POST", "pipe", headers, producer)
         marked = self._note_mark(response)
         body = await read_body(response, MAX_VERDICT, whole=False)
         producer.abandon()  # an answer may come before the message has been read
         retry_after = parse_retry_after(header_of(response, "Retry-After"))
-        return Answer(response.code, marked, body, retry_after)
+        return Answer(response.code, marked, self._without_echo(body), retry_after)
 
     async def _probe(self) -> None:
         # A method that the point does not have is refused before Odoo opens its database.
-        response = await self._request("HEAD", "pipe", self._headers(), None)
+        response = await self._request("HEAD", "pipe", self._headers(self._token), None)
         await read_body(response, 0, whole=False)
         if response.code in (502, 503, 504) and not self._note_mark(response):
             raise NoAnswerError(_explained(response))
@@ -235,11 +305,11 @@ class OdooClient:
             ),
         )
 
-    def _headers(self) -> dict[str, Any]:
+    def _headers(self, token: Token) -> dict[str, Any]:
         headers: dict[str, Any] = {
             "User-Agent": [f"odoo-mailer/{__version__}"],
             "Cache-Control": ["no-cache"],  # a list from a proxy may be an old one
-            "X-Mail-Token": [self.server.token.value],
+            "X-Mail-Token": [token.value],
         }
         if self.server.database:
             headers["X-Odoo-Database"] = [self.server.database]

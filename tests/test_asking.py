@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mailer.asking import ask_lookup, ask_refresh
-from mailer.config import Config
+from mailer.config import Config, Token
 from mailer.errors import TemporaryError
 from mailer.listen import Listen
 from mailer.socketmap import netstring
@@ -166,11 +166,47 @@ def test_a_broken_answer_to_refresh_is_temporary(listen, make_config, pieces):
         ask_refresh(make_config(http=place), False)
 
 
-def test_the_token_is_in_no_error(listen, make_config):
+@pytest.mark.parametrize(
+    ("answers", "status", "tokens"),
+    [
+        (["200 OK"], 0, ["odoo-token"]),
+        (["401 Unauthorized", "200 OK"], 0, ["odoo-token", "other"]),
+        (["401 Unauthorized", "409 Conflict"], 75, ["odoo-token", "other"]),
+        (["401 Unauthorized", "401 Unauthorized"], 75, ["odoo-token", "other"]),
+        (["502 Bad Gateway"], 75, ["odoo-token"]),
+    ],
+)
+def test_the_daemon_may_know_only_one_of_two_tokens(listen, fakes, capsys, answers, status, tokens):
     """
-    Not even where the answer is garbage.
+    Where it was not reloaded since the other was written down, it is asked with that one.
     """
-    place, _ = listen([b"garbage odoo\r\n\r\n"])
-    with pytest.raises(TemporaryError) as caught:
+    place, received = listen(*(response(answer, answer) for answer in answers))
+    server = fakes.make_server(other_token=Token("other"))
+    assert status == ask_refresh(Config((server,), http=place), False)
+    assert tokens == [
+        line.partition(b": ")[2].decode()
+        for request in received
+        for line in request.split(b"\r\n")
+        if line.startswith(b"X-Mail-Token")
+    ]
+    printed = capsys.readouterr()
+    assert f"{answers[-1]}\n" == printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"garbage odoo-token\r\n\r\n"], response("200 odoo-token", "x odoo-token y")]
+)
+def test_the_token_is_not_printed(listen, make_config, capsys, pieces):
+    """
+    Not even where it comes back.
+    """
+    place, _ = listen(pieces)
+    said = ""
+    try:
         ask_refresh(make_config(http=place), False)
-    assert "odoo-token" not in str(caught.value)
+    except TemporaryError as error:
+        said = str(error)
+    printed = capsys.readouterr()
+    said += printed.out + printed.err
+    assert said
+    assert "odoo-token" not in said

@@ -2,7 +2,10 @@
 Tests for mailer.config and mailer.config_keys: good files, and what a file may name.
 """
 
-from dataclasses import fields
+import copy
+import json
+import pickle
+from dataclasses import asdict, fields
 
 import pytest
 
@@ -16,6 +19,7 @@ PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 FILES = {
     "/etc/token": "s3cret\n",
     "/etc/token2": "s3cret2\n",
+    "/etc/tokens": "s3cret2\ns3cret1\n",
     "/etc/empty": "\n",
     "/etc/two": "s3cret one\n",
     "/etc/ca.pem": PEM,
@@ -157,7 +161,7 @@ def test_the_schema_has_the_keys_of_the_values():
     """
     shared = {field.name for field in fields(Config)} - {"servers"}
     server = {field.name for field in fields(Server)} - {"url", "name"}
-    single = server | {"host", "token_file", "insecure"}
+    single = (server | {"host", "token_file", "insecure"}) - {"other_token"}
     assert shared | single | {"servers"} == {str(key) for key in FILE.schema}
     assert single | {"name"} == {str(key) for key in SERVER.schema}
 
@@ -313,6 +317,7 @@ def test_several_servers():
             5.0,
             1,
             frozenset({"two.example"}),
+            token_file="/etc/token2",
         ),
     )
     assert expected == parsed.servers
@@ -344,6 +349,47 @@ def test_permissions_of_sockets(value, mode, group):
     assert Listen(path="/x", mode=mode, group=group) == socket
 
 
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        ("token_file: /etc/tokens\n", {}),
+        ("", {"CREDENTIALS_DIRECTORY": "/run/credentials"}),
+    ],
+)
+def test_two_tokens_while_one_is_changed(monkeypatch, text, environ):
+    """
+    The first of the file or the credential is the one to send, both are good.
+    """
+    monkeypatch.setitem(FILES, "/run/credentials/token", " s3cret2 s3cret1 ")
+    (server,) = config(f"host: odoo\n{text}", **environ).servers
+    assert (Token("s3cret2"), Token("s3cret1")) == (server.token, server.other_token)
+    assert (Token("s3cret2"), Token("s3cret1")) == server.tokens
+
+
+def test_the_same_token_twice_is_one(monkeypatch):
+    """
+    As one may leave it when the change is over.
+    """
+    monkeypatch.setitem(FILES, "/etc/token", "s3cret\ns3cret\n")
+    (server,) = config("host: odoo\ntoken_file: /etc/token\n").servers
+    assert (Token("s3cret"),) == server.tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "file"),
+    [
+        ("token: s3cret\n", {}, ""),
+        ("token_file: /etc/token\n", {}, "/etc/token"),
+        ("", {"CREDENTIALS_DIRECTORY": "/run/credentials"}, "/run/credentials/token"),
+    ],
+)
+def test_where_the_token_stands(text, environ, file):
+    """
+    It is known, for those who look after its permissions.
+    """
+    assert file == config(f"host: odoo\n{text}", **environ).servers[0].token_file
+
+
 def test_a_token_does_not_show_itself():
     """
     Neither repr nor str of a token, a server or a configuration has the secret.
@@ -352,6 +398,29 @@ def test_a_token_does_not_show_itself():
     shown = f"{parsed!r} {parsed} {parsed.servers[0].token} {parsed.servers[0]!r}"
     assert "s3cret" not in shown
     assert "Token(***)" in shown
+
+
+def test_a_token_is_not_pickled():
+    """
+    A configuration written anywhere would hold the secret; copies are the token itself.
+    """
+    parsed = config(MINIMAL)
+    for value in (parsed, parsed.servers[0], parsed.servers[0].token):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(TypeError, match="a token is not written anywhere"):
+                pickle.dumps(value, protocol)
+    assert parsed == copy.deepcopy(parsed)
+    assert parsed.servers[0].token is copy.copy(parsed.servers[0].token)
+    assert "s3cret" not in json.dumps(asdict(parsed), default=repr)
+    assert "s3cret" not in f"{parsed.servers[0].token} {parsed.servers[0].token!s:>20}"
+
+
+def test_a_token_knows_its_value():
+    """
+    Given as octets, of whatever kind and length.
+    """
+    assert Token("s3cret").is_value(b"s3cret")
+    assert not any(Token("s3cret").is_value(o) for o in (b"", b"s3cre", b"s3cret2", b"\xff" * 6))
 
 
 def test_tokens_are_compared_by_value():

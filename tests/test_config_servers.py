@@ -148,6 +148,21 @@ def test_faults_of_several_servers(text, found):
     assert found == faults(text)
 
 
+@pytest.mark.parametrize("file", ["s3cret new", "new s3cret"])
+def test_a_token_on_its_way_out_is_not_anothers(file):
+    """
+    Both tokens of a server tell it from the others.
+    """
+    text = (
+        "servers:\n- {name: a, host: h, token: s3cret}\n- {name: b, host: i, token_file: /tokens}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "a.yaml", {"/tokens": file}.__getitem__, {})
+    assert [(1, "servers", SAME_TOKEN)] == [
+        (fault.line, fault.key, fault.text) for fault in caught.value.faults
+    ]
+
+
 def test_the_credential_is_for_a_single_server():
     """
     With several servers nobody could say whose token it is.

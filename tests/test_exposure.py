@@ -4,6 +4,8 @@ Tests for mailer.exposure.
 
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +16,21 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files 
 
 
 @pytest.fixture
-def file(tmp_path):
+def public():
+    """
+    A folder that everyone may enter; that of pytest is our own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def file(public):
     """
     A file of our own, of a group that is not root's where we may choose.
     """
-    path = tmp_path / "a file"
+    path = public / "a file"
     path.write_text("x")
     if os.geteuid() == 0:
         os.chown(path, 0, OTHER)
@@ -116,22 +128,34 @@ def test_what_is_said_to_run_mends_it(file):
     assert exposure_of(str(file), is_secret=True) is None
 
 
-def test_missing_file(tmp_path):
+@pytest.mark.parametrize(("mode", "found"), [(0o755, True), (0o751, True), (0o750, False)])
+def test_a_closed_folder_protects_its_files(file, public, mode, found):
+    """
+    From every user, at whatever depth.
+    """
+    file.chmod(0o646)
+    (public / "below").mkdir()
+    moved = file.rename(public / "below" / "file")
+    public.chmod(mode)
+    assert found == (exposure_of(str(moved), is_secret=True) is not None)
+
+
+def test_missing_file(public):
     """
     What is not there is nobody's.
     """
-    assert exposure_of(str(tmp_path / "missing"), is_secret=True) is None
+    assert exposure_of(str(public / "missing"), is_secret=True) is None
 
 
-def test_a_link_stands_for_what_it_leads_to(file, tmp_path):
+def test_a_link_stands_for_what_it_leads_to(file, public):
     """
     A link is open to everybody, its target need not be.
     """
-    (tmp_path / "link").symlink_to(file)
+    (public / "link").symlink_to(file)
     file.chmod(0o600)
-    assert exposure_of(str(tmp_path / "link"), is_secret=True) is None
+    assert exposure_of(str(public / "link"), is_secret=True) is None
     file.chmod(0o644)
-    assert exposure_of(str(tmp_path / "link"), is_secret=True) is not None
+    assert exposure_of(str(public / "link"), is_secret=True) is not None
 
 
 @pytest.mark.parametrize(
@@ -146,23 +170,23 @@ def test_a_link_stands_for_what_it_leads_to(file, tmp_path):
         ((0o777, 0o777, 0o777), "a/b/c"),
     ],
 )
-def test_folders_on_the_way(tmp_path, modes, expected):
+def test_folders_on_the_way(public, modes, expected):
     """
     Each of them counts; above the folder itself one like /tmp does no harm.
     """
     names = ["a", "a/b", "a/b/c"]
     for name, mode in zip(names, modes, strict=True):
-        (tmp_path / name).mkdir()
-        (tmp_path / name).chmod(mode)
-    found = changeable_folder(str(tmp_path / "a/b/c/file"))
-    assert (expected and str(tmp_path / expected)) == (found and found.path)
+        (public / name).mkdir()
+        (public / name).chmod(mode)
+    found = changeable_folder(str(public / "a/b/c/file"))
+    assert (expected and str(public / expected)) == (found and found.path)
 
 
-def test_folders_behind_a_link(tmp_path):
+def test_folders_behind_a_link(public):
     """
     The way is the one that is really taken.
     """
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
-    (tmp_path / "link").symlink_to(tmp_path / "open")
-    assert str(tmp_path / "open") == changeable_folder(str(tmp_path / "link" / "file")).path
+    (public / "open").mkdir()
+    (public / "open").chmod(0o777)
+    (public / "link").symlink_to(public / "open")
+    assert str(public / "open") == changeable_folder(str(public / "link" / "file")).path

@@ -25,9 +25,10 @@ GROUP = grp.getgrgid(os.getgid()).gr_name
 @pytest.fixture
 def place():
     """
-    A folder of its own, short enough for a socket.
+    A folder of its own that everyone may enter, short enough for a socket.
     """
     with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
         yield folder
 
 

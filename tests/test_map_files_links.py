@@ -3,6 +3,8 @@ Tests for mailer.map_files: links, and folders that others may write to.
 """
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,16 @@ def postmap(tmp_path_factory, monkeypatch):
     program.write_text('#!/bin/sh\ncp "$1" "$1.db"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+@pytest.fixture
+def public():
+    """
+    A folder that everyone may enter; that of pytest is our own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("name", ["map", "map.db"])
@@ -49,11 +61,11 @@ def test_a_link_is_replaced_not_followed(tmp_path, name, exists):
     ("owner", "mode", "mend"),
     [(0, 0o757, "chmod o-w"), (0, 0o775, "chmod g-w"), (OTHER, 0o755, "chown root")],
 )
-def test_root_does_not_write_where_others_do(tmp_path, above, owner, mode, mend):
+def test_root_does_not_write_where_others_do(public, above, owner, mode, mend):
     """
     They could put a link in the place of what is being made; it is said how to mend that.
     """
-    exposed = tmp_path / "exposed"
+    exposed = public / "exposed"
     folder = exposed / "below" if above else exposed
     folder.mkdir(parents=True)
     exposed.chmod(mode)
@@ -66,11 +78,11 @@ def test_root_does_not_write_where_others_do(tmp_path, above, owner, mode, mend)
 
 
 @ROOT_ONLY
-def test_a_user_may_write_where_others_do(tmp_path, monkeypatch):
+def test_a_user_may_write_where_others_do(public, monkeypatch):
     """
     Whom he shares a folder with is his own affair.
     """
-    tmp_path.chmod(0o777)
+    public.chmod(0o777)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
-    write_map_file(f"{tmp_path}/map", "a@x b@x\n")
-    assert {"map", "map.db"} == {path.name for path in tmp_path.iterdir()}
+    write_map_file(f"{public}/map", "a@x b@x\n")
+    assert {"map", "map.db"} == {path.name for path in public.iterdir()}

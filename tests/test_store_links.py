@@ -188,15 +188,14 @@ def test_who_may_only_read_reads():
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o750, False), (0o770, False), (0o777, True)])
-def test_a_folder_that_everyone_may_change(tmp_path, logged, mode, warned):
+def test_a_folder_that_everyone_may_change(logged, mode, warned):
     """
     The way to mend it is in the log; a group may be meant to write.
     """
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache").chmod(mode)
-    Store(str(tmp_path / "cache"))
+    with tempfile.TemporaryDirectory() as path:  # that of pytest is closed to others
+        os.chmod(path, mode)
+        Store(path)
     said = [str(e.get("exposure")) for e in logged if e["log_namespace"] == store.__name__]
-    path = f"{tmp_path}/cache"
     assert [f"{path} may be changed by every user; run: chmod o-w {path}"] * warned == said
 
 
