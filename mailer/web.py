@@ -2,67 +2,64 @@
 HTTP that the daemon serves: the webhook, refresh on demand, metrics, health.
 """
 
-import hmac
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
 from mailer.alias_list import AliasList, parse_mapping
 from mailer.errors import ListError, TemporaryError
+from mailer.http_server import BoundedRequest, BoundedSite
 from mailer.metrics import Metrics
 from mailer.refresh import InThread, Outcome, Refresher
+from mailer.throttle import Throttle, source_of
 from mailer.yaml_text import load
 
 MAX_BODY = 67_108_864  # octets
-TIMEOUT = 60  # seconds without progress
+SMALL_BODY = 100_000  # octets: up to there Twisted keeps a body in memory, and nobody minds
+MAX_LARGE = 2  # larger ones at once
+LARGE_RETRY = 10  # seconds
+WRONG_TOKENS = (10, 6.0)  # of one source in a row, and seconds until there may be one more
+LOG_LINES = (20, 6.0)  # of complaints about one source, likewise
 
 Health = Callable[[], tuple[bool, dict[str, Any]]]
 
 log = Logger()
 
 
-class BoundedRequest(Request):
+class Said(NamedTuple):
     """
-    A request whose body is never kept beyond ``MAX_BODY``.
+    What is answered.
+
+    Args:
+        retry_after: Seconds; 0 says nothing of it.
     """
 
-    content: Any
-    too_large = False
-
-    def gotLength(self, length: int | None) -> None:
-        self.too_large = length is not None and length > MAX_BODY
-        super().gotLength(0 if self.too_large else length)
-
-    def handleContentChunk(self, data: bytes) -> None:
-        if not self.too_large and self.content.tell() + len(data) > MAX_BODY:
-            self.too_large = True
-            self.content.seek(0)
-            self.content.truncate()
-        if not self.too_large:
-            super().handleContentChunk(data)
+    code: int
+    text: str
+    retry_after: float = 0
 
 
-PostAnswer = Callable[[BoundedRequest, Refresher], Awaitable[tuple[int, str]]]
+PostAnswer = Callable[[BoundedRequest, Refresher], Awaitable[Said]]
 
 
-class WebSite(Site):
+class WebSite(BoundedSite):
     """
     The site; scrapes are not worth a log line.
     """
 
-    noisy = False
-
-    def __init__(self, resource: Resource, reactor: IReactorTime) -> None:
-        super().__init__(resource, requestFactory=BoundedRequest, timeout=TIMEOUT, reactor=reactor)
+    def __init__(self, resource: "WebResource", reactor: IReactorTime) -> None:
+        super().__init__(resource, reactor, resource.wanted)
+        resource.seconds = reactor.seconds
 
     def log(self, request: http.Request) -> None:
         log.debug(
@@ -82,9 +79,11 @@ class WebResource(Resource):
 
     Attributes:
         refreshers: May be rebound at any time.
+        seconds: The time, of any steady clock; the site sets it.
     """
 
     isLeaf = True
+    seconds: Callable[[], float]
 
     def __init__(
         self,
@@ -99,6 +98,10 @@ class WebResource(Resource):
         self._metrics = metrics
         self._health = health
         self._in_thread = in_thread
+        self._wrong_tokens = Throttle(*WRONG_TOKENS)
+        self._log_lines = Throttle(*LOG_LINES)
+        self._large: set[BoundedRequest] = set()
+        self._parsing = DeferredLock()
         self._posts = {
             "/" + prefix.strip("/"): self._webhook,
             "/refresh": self._refresh,
@@ -109,74 +112,118 @@ class WebResource(Resource):
             "/readyz": self._render_readiness,
         }
 
+    def wanted(self, request: BoundedRequest, length: int | None) -> int | None:
+        """
+        Say how much of a body is wanted, see ``BoundedSite``; what refuses it is kept with it.
+        """
+        if _path(request) not in self._posts:
+            return None
+        request.refusal = self._refusal(request, length)
+        if request.refusal is not None:
+            return None
+        if not _is_yaml(request):
+            return 1  # enough to tell that there is a body; not for Twisted to read it as a form
+        if length is None or length > SMALL_BODY:
+            self._large.add(request)
+            request.notifyFinish().addBoth(self._gone, request)
+        return MAX_BODY
+
     def render(self, request: BoundedRequest) -> bytes | int:
-        path = request.path.decode("latin-1").rstrip("/") or "/"
+        path = _path(request)
         if path in self._posts:
+            request.is_rendered = True
             answering = Deferred.fromCoroutine(self._posts[path](request))
             answering.addErrback(self._broken, request)
+            answering.addBoth(lambda _: self._large.discard(request))
             return NOT_DONE_YET
         if path in self._gets:
             if request.method not in (b"GET", b"HEAD"):
-                return _answer(request, 405, "GET is expected here", allow="GET, HEAD")
+                return _answer(request, Said(405, "GET is expected here"), allow="GET, HEAD")
             return self._gets[path](request)
-        return _answer(request, 404, "There is nothing here")
+        return _answer(request, Said(404, "There is nothing here"))
 
-    async def _post(self, answer: PostAnswer, request: BoundedRequest) -> tuple[int, str]:
+    def _refusal(self, request: BoundedRequest, length: int | None) -> Said | None:
+        """
+        Return what is wrong with a request, as far as its header shows it.
+        """
         if request.method != b"POST":
-            request.setHeader("Allow", "POST")
-            return 405, "POST is expected here"
-        refresher = self._authorized(request)
-        if refresher is None:
-            return 401, "X-Mail-Token is missing or wrong"
+            return Said(405, "POST is expected here")
+        if self._authorized(request) is None:
+            wait = self._wrong_tokens.wait(_source(request), self.seconds())
+            if wait:
+                return Said(429, "too many wrong tokens", wait)
+            return Said(401, "X-Mail-Token is missing or wrong")
+        if length and length > MAX_BODY:
+            return Said(413, f"more than {MAX_BODY} octets")
+        if length and not _is_yaml(request):
+            return Said(415, "application/yaml is expected, or an empty body")
+        is_large = length is None or length > SMALL_BODY
+        if is_large and len(self._large) >= MAX_LARGE:
+            return Said(503, "too many large bodies at once", LARGE_RETRY)
+        return None
+
+    def _gone(self, _: object, request: BoundedRequest) -> None:
+        if not request.is_rendered:
+            self._large.discard(request)
+
+    async def _post(self, answer: PostAnswer, request: BoundedRequest) -> Said:
+        refresher = self._authorized(request)  # again, as tokens may have changed meanwhile
+        if request.refusal is not None or refresher is None:
+            return request.refusal or Said(401, "X-Mail-Token is not good any more")
         return await answer(request, refresher)
 
     async def _webhook(self, request: BoundedRequest) -> None:
-        code, text = await self._post(self._take_list, request)
-        self._metrics.webhook_requests.labels(code).inc()
-        if code >= 400:
-            log.warn("webhook: {code} {text}", code=code, text=text)
-        _finish(request, code, text)
+        said = await self._post(self._take_list, request)
+        self._metrics.webhook_requests.labels(said.code).inc()
+        if said.code >= 400 and not self._log_lines.wait(_source(request), self.seconds()):
+            log.warn("webhook: {code} {text}", code=said.code, text=said.text)
+        _finish(request, said)
 
-    async def _take_list(self, request: BoundedRequest, refresher: Refresher) -> tuple[int, str]:
-        if request.too_large:
-            return 413, f"more than {MAX_BODY} octets"
+    async def _take_list(self, request: BoundedRequest, refresher: Refresher) -> Said:
         body = request.content.read()
-        if not body:
+        if not body and not request.too_large:
             refresher.refresh("webhook")
-            return 202, "the list will be fetched"
-        content_type = (request.getHeader("Content-Type") or "").partition(";")[0].strip().lower()
-        if content_type != "application/yaml":
-            return 415, "application/yaml is expected, or an empty body"
+            return Said(202, "the list will be fetched")
+        if not _is_yaml(request):
+            return Said(415, "application/yaml is expected, or an empty body")
+        if request.too_large:
+            return Said(413, f"more than {MAX_BODY} octets")
         try:
-            declared = await self._in_thread(_mapping, body)
+            declared = await self._parsed(body, one_at_a_time=request in self._large)
             await refresher.install(declared)
         except ListError as error:
-            return 422, str(error)
+            return Said(422, str(error))
         except TemporaryError as error:
-            return 503, str(error)
-        return 200, f"{len(declared)} addresses in force"
+            return Said(503, str(error))
+        return Said(200, f"{len(declared)} addresses in force")
+
+    def _parsed(self, body: bytes, one_at_a_time: bool) -> Deferred[AliasList]:
+        if one_at_a_time:
+            return self._parsing.run(self._in_thread, _mapping, body)
+        return self._in_thread(_mapping, body)
 
     async def _refresh(self, request: BoundedRequest) -> None:
         """
         Fetch the list of one server now, and wait for the outcome.
         """
-        _finish(request, *await self._post(self._fetch_list, request))
+        _finish(request, await self._post(self._fetch_list, request))
 
-    async def _fetch_list(self, request: BoundedRequest, refresher: Refresher) -> tuple[int, str]:
+    async def _fetch_list(self, request: BoundedRequest, refresher: Refresher) -> Said:
         query = parse_qs(request.uri.partition(b"?")[2].decode("latin-1"))
         outcome = await refresher.refresh("command", force=query.get("force") == ["1"])
         code = 200 if outcome.is_good else 409 if outcome.result == "refused" else 502
-        return code, _told(refresher.server.name, outcome)
+        return Said(code, _told(refresher.server.name, outcome))
 
     def _authorized(self, request: Request) -> Refresher | None:
         """
         Return the refresher of the server whose token came; every token is compared.
         """
-        values = request.requestHeaders.getRawHeaders(b"X-Mail-Token") or [b""]
+        given = (request.requestHeaders.getRawHeaders(b"X-Mail-Token") or [b""])[0]
         found = [
             refresher
             for refresher in self.refreshers
-            if hmac.compare_digest(refresher.server.token.value.encode(), values[0])
+            for token in refresher.server.tokens
+            if token.is_value(given)
         ]
         return found[0] if found else None
 
@@ -195,7 +242,7 @@ class WebResource(Resource):
 
     def _broken(self, failure: Failure, request: Request) -> None:
         log.failure("{path}", failure=failure, path=request.path.decode("latin-1"))
-        _finish(request, 500, "internal error, see the log")
+        _finish(request, Said(500, "internal error, see the log"))
 
 
 def _mapping(body: bytes) -> AliasList:
@@ -225,21 +272,40 @@ def _told(server: str, outcome: Outcome) -> str:
     return f"{server}: {outcome.result}, {outcome.count} addresses{reason}"
 
 
-def _finish(request: Request, code: int, text: str) -> None:
+def _path(request: Request) -> str:
+    return request.path.decode("latin-1").rstrip("/") or "/"
+
+
+def _source(request: Request) -> str:
+    """
+    Return whom a request comes from: an address, or the UNIX socket.
+    """
+    return source_of(getattr(request.getClientAddress(), "host", ""))
+
+
+def _is_yaml(request: Request) -> bool:
+    content_type = request.getHeader("Content-Type") or ""
+    return content_type.partition(";")[0].strip().lower() == "application/yaml"
+
+
+def _finish(request: Request, said: Said) -> None:
     """
     Answer, if the client is still there.
     """
     if request.channel is not None:
-        request.write(_answer(request, code, text))
+        allow = "POST" if said.code == 405 else ""
+        request.write(_answer(request, said, allow))
         request.finish()
 
 
-def _answer(request: Request, code: int, text: str, allow: str = "") -> bytes:
-    request.setResponseCode(code)
+def _answer(request: Request, said: Said, allow: str = "") -> bytes:
+    request.setResponseCode(said.code)
     request.setHeader("Content-Type", "text/plain; charset=utf-8")
     if allow:
         request.setHeader("Allow", allow)
-    content = f"{text}\n".encode()
+    if said.retry_after:
+        request.setHeader("Retry-After", str(math.ceil(said.retry_after)))
+    content = f"{said.text}\n".encode()
     request.setHeader("Content-Length", str(len(content)))
     return content
 

@@ -15,15 +15,15 @@ LAYERS = {
     0: """
         __init__
         address alias_list alias_table availability config config_keys errors listen lmtp
-        lmtp_events main_cf map_text message reply socketmap verdict yaml_text
+        lmtp_events main_cf map_text message reply socketmap throttle verdict yaml_text
     """,
     1: """
         config_file descriptors exposure http_client log_repeats logs map_files metrics odoo postfix spool
         store
     """,
     2: """
-        connection_limit delivery directory listening lmtp_server refresh socketmap_server
-        watched_client web
+        connection_limit delivery directory http_server listening lmtp_server refresh
+        socketmap_server watched_client web
     """,
     3: """
         __main__ asking cli commands* daemon generation map_commands pipe running sandbox* tap
