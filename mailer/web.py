@@ -29,7 +29,6 @@ SMALL_BODY = 100_000  # octets: up to there Twisted keeps a body in memory, and 
 MAX_LARGE = 2  # larger ones at once
 LARGE_RETRY = 10  # seconds
 WRONG_TOKENS = (10, 6.0)  # of one source in a row, and seconds until there may be one more
-LOG_LINES = (20, 6.0)  # of complaints about one source, likewise
 
 Health = Callable[[], tuple[bool, dict[str, Any]]]
 
@@ -99,7 +98,6 @@ class WebResource(Resource):
         self._health = health
         self._in_thread = in_thread
         self._wrong_tokens = Throttle(*WRONG_TOKENS)
-        self._log_lines = Throttle(*LOG_LINES)
         self._large: set[BoundedRequest] = set()
         self._parsing = DeferredLock()
         self._posts = {
@@ -175,7 +173,7 @@ class WebResource(Resource):
     async def _webhook(self, request: BoundedRequest) -> None:
         said = await self._post(self._take_list, request)
         self._metrics.webhook_requests.labels(said.code).inc()
-        if said.code >= 400 and not self._log_lines.wait(_source(request), self.seconds()):
+        if said.code >= 400:
             log.warn("webhook: {code} {text}", code=said.code, text=said.text)
         _finish(request, said)
 

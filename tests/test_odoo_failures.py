@@ -26,7 +26,7 @@ from mailer.errors import (
     UnreachableError,
 )
 from mailer.http_client import CONNECT_TIMEOUT, make_agent
-from mailer.logs import make_observer
+from mailer.logs import LogLines
 from mailer.verdict import Answer
 
 CALLS = pytest.mark.parametrize("name", ["fetch", "deliver"])
@@ -174,7 +174,7 @@ def test_an_answer_during_the_upload_is_no_line_of_the_log(connect, logged):
     wire.answer(200, b"{}")
     assert Answer(200, False, b"{}") == call.value
     file = io.StringIO()
-    observe = make_observer(file, "text", "debug")
+    observe = LogLines(file, "text", "debug")
     for event in logged:
         observe(event)
     assert "" == file.getvalue()

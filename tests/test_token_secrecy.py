@@ -15,13 +15,12 @@ import traceback
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import FilteringLogObserver
 
 from mailer import cli
 from mailer.config import Token, parse
 from mailer.config_file import load
 from mailer.errors import ConfigError
-from mailer.logs import json_line, make_observer, text_line
+from mailer.logs import LogLines, json_line, text_line
 
 SECRET = "Zq7-distinctive-Xw"
 OTHER = "Yp3-the-other-one-Vu"
@@ -144,8 +143,7 @@ def written(logged):
     def write():
         files = [io.StringIO() for _ in range(2)]
         for file, style in zip(files, ("text", "json"), strict=True):
-            observer = make_observer(file, style, "debug")
-            assert isinstance(observer, FilteringLogObserver)
+            observer = LogLines(file, style, "debug")
             for event in logged:
                 observer(event)
         lines = [line(event) for event in logged for line in (text_line, json_line)]
