@@ -1,16 +1,27 @@
 """
 YAML 1.2 text to values, and to the lines where they stand.
+
+No object but a plain value is ever built, and what a text describes is not
+much larger than the text: nesting, and what aliases (``*``) repeat, have limits
+that are checked before any value is made.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import ComposerError
+from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent, ScalarEvent
+from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from mailer.errors import ListError
+
+MAX_DEPTH = 20  # of what we read, nothing is nested deeper than five
+MAX_REPEATED = 100_000  # values that aliases may stand for in all, 64 octets counting as one
+
+_COMPLEX_KEY = "a key that is a list or mapping itself"  # of which ruamel may make 2**depth copies
 
 
 class YamlError(ListError):
@@ -64,11 +75,66 @@ def line_of(document: Any, path: Sequence[object]) -> int:
     return line
 
 
+class _Composer(Composer):
+    """
+    Makes the tree of a document, up to its limits; values are made of the tree.
+    """
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader)
+        self._level = 0
+        self._size = 0  # of all up to here, aliases counting as what they stand for
+        self._repeated = 0
+        self._sizes: dict[str, int] = {}  # by anchor; none while it is not complete
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if isinstance(event, AliasEvent):
+            self._repeat(event)
+            node = super().compose_node(parent, index)
+            if _is_key(parent, index) and not isinstance(node, ScalarNode):
+                raise YamlError(event.start_mark.line + 1, _COMPLEX_KEY)
+            return node
+        if self._level == MAX_DEPTH:
+            raise YamlError(event.start_mark.line + 1, f"nested deeper than {MAX_DEPTH}")
+        if _is_key(parent, index) and not isinstance(event, ScalarEvent):
+            raise YamlError(event.start_mark.line + 1, _COMPLEX_KEY)
+        before = self._size
+        self._sizes.pop(event.anchor, None)
+        self._level += 1
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        self._size += 1 + (len(node.value) // 64 if isinstance(node, ScalarNode) else 0)
+        if event.anchor is not None:
+            self._sizes[event.anchor] = self._size - before
+        return node
+
+    def _repeat(self, event: AliasEvent) -> None:
+        """
+        Count what an alias stands for.
+        """
+        line = event.start_mark.line + 1
+        if event.anchor in self.anchors and event.anchor not in self._sizes:
+            raise YamlError(line, "an alias (*) of something that it is a part of")
+        size = self._sizes.get(event.anchor, 1)
+        self._size += size
+        self._repeated += size
+        if self._repeated > MAX_REPEATED:
+            raise YamlError(line, "aliases (*) repeat too much")
+
+
+def _is_key(parent: Any, index: Any) -> bool:
+    return isinstance(parent, MappingNode) and index is None
+
+
 def _load(text: str, kind: str) -> Any:
     yaml = YAML(typ=kind, pure=True)
+    yaml.Composer = _Composer
     yaml.composer.warn_double_anchors = False
     try:
         return yaml.load(text)
+    except YamlError:
+        raise
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(mark.line + 1 if mark else 0, _explained(error)) from None

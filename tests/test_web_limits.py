@@ -100,3 +100,36 @@ def test_deep_nesting_is_refused(desk, opening):
     """
     assert desk.post((opening * 500).encode()).code == 422
     assert OLD == desk.declared()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"odoo@example.com": NaN}',
+        b'{"odoo@example.com": [Infinity, -Infinity]}',
+        b'{"odoo@example.com": [1e999]}',
+        b'{"odoo@example.com": ' + b"9" * 100_000 + b"}",
+        b'{"odoo@example.com": [' + b"9" * 5000 + b"]}",
+        b'{"odoo@example.com": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"odoo@example.com": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        b'{"odoo@example.com": [], "odoo@example.com": []}',
+        b'{"a@example.com": {"b": 1, "b": 2}}',
+    ],
+)
+def test_odd_json_is_refused(desk, body):
+    """
+    Numbers that are none or without end, nesting and repeated keys.
+    """
+    assert desk.post(body).code == 422
+    assert OLD == desk.declared()
+
+
+def test_a_flat_list_that_is_repeated_is_refused(desk):
+    """
+    A text of some kilobytes is not made a list of millions.
+    """
+    names = ", ".join(f"n{n}" for n in range(1000))
+    body = f"a0@example.com: &l [{names}]\n"
+    body += "".join(f"a{n}@example.com: *l\n" for n in range(1, 200))
+    response = desk.post(body.encode())
+    assert (422, b"line 101: aliases (*) repeat too much\n") == (response.code, response.body)
