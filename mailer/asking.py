@@ -11,6 +11,7 @@ from mailer.config import Config, Server, Token
 from mailer.errors import ProtocolError, TemporaryError
 from mailer.listen import Listen
 from mailer.socketmap import netstring, parse_netstring
+from mailer.visible import visible, visible_lines
 
 LOOKUP_TIMEOUT = 10.0  # seconds
 
@@ -34,7 +35,7 @@ def ask_lookup(config: Config, map_name: str, key: str) -> int:
     except (OSError, ProtocolError) as error:
         raise TemporaryError(f"{config.socketmap}: {_said(error)}") from None
     text = answer.decode("utf-8", "replace")
-    print(text.strip())
+    print(visible(text.strip()))
     return {"OK": os.EX_OK, "NOTFOUND": 1}.get(text.partition(" ")[0], os.EX_TEMPFAIL)
 
 
@@ -48,7 +49,7 @@ def ask_refresh(config: Config, force: bool) -> int:
     status = os.EX_OK
     for server in config.servers:
         code, text = _refresh(config, server, force)
-        print(text, file=sys.stdout if code == 200 else sys.stderr)
+        print(visible_lines(text), file=sys.stdout if code == 200 else sys.stderr)
         if code != 200:
             status = os.EX_TEMPFAIL
     return status

@@ -208,10 +208,10 @@ async def read_body(response: IResponse, limit: int, whole: bool) -> bytes:
 
 def header_of(response: IResponse, name: str) -> str | None:
     """
-    Return the first value of a header field; None where there is none.
+    Return the first value of a header field, whatever octets it has; None where there is none.
     """
-    values: Sequence[str] | None = response.headers.getRawHeaders(name)
-    return values[0].strip() if values else None
+    values: Sequence[bytes] | None = response.headers.getRawHeaders(name.encode("ascii"))
+    return values[0].decode("latin-1").strip() if values else None
 
 
 def _certificates(server: Server) -> list[Certificate]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mailer.address import decode, encode, fold
+from mailer.visible import one_line
 
 MAX_HEADER = 262_144  # octets; fields beyond are left as they are
 
@@ -86,8 +87,8 @@ def new_beginning(
         digest: Of the message as received; a message without Message-ID gets
             one of it, the same on every try.
     """
-    lines = [] if sender is None else [b"Return-Path: <%b>" % encode(sender)]
-    lines += [b"Delivered-To: %b" % encode(recipient) for recipient in recipients]
+    lines = [] if sender is None else [b"Return-Path: <%b>" % encode(one_line(sender))]
+    lines += [b"Delivered-To: %b" % encode(one_line(recipient)) for recipient in recipients]
     if not header.message_id:
         lines.append(b"Message-ID: <%b@odoo-mailer.invalid>" % digest.encode("ascii"))
     return header.lead + b"".join(line + header.newline for line in lines) + header.kept

@@ -7,7 +7,7 @@ changed, the other is tried where Odoo refuses the one in use: nothing was
 delivered then, and no mail has to wait for both ends to agree.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn, Protocol, TypeVar, cast
@@ -36,6 +36,7 @@ from mailer.http_client import BodyProducer, header_of, read_body
 from mailer.spool import MessageReader
 from mailer.store import Etags
 from mailer.verdict import Answer, parse_retry_after
+from mailer.visible import one_line, visible
 
 MAX_LIST = 268_435_456  # octets of a list page: several million aliases
 MAX_VERDICT = 4_194_304  # octets of an answer to pipe: 1,000 recipients with 500 of text each
@@ -254,9 +255,7 @@ class OdooClient:
             return _PageAnswer(304, Page(None, etag), "")
         if response.code != 200:
             return _PageAnswer(response.code, None, _explained(response))
-        return _PageAnswer(
-            200, Page(self._without_echo(body), header_of(response, "ETag") or ""), ""
-        )
+        return _PageAnswer(200, Page(self._without_echo(body), _etag(response)), "")
 
     async def _deliver(self, delivery: Delivery) -> Answer:
         return await self._accepted(lambda token: self._post(token, delivery))
@@ -266,11 +265,11 @@ class OdooClient:
         headers |= {
             "Accept": ["application/json"],
             "Content-Type": ["message/rfc822"],
-            "X-Mail-Sender": [encode(delivery.sender)],
+            "X-Mail-Sender": [encode(one_line(delivery.sender))],
             "X-Mail-Digest": [f"sha-256={delivery.digest}"],
         }
         if delivery.recipients:
-            headers["X-Mail-Recipients"] = [encode(",".join(delivery.recipients))]
+            headers["X-Mail-Recipients"] = [encode(_listed(delivery.recipients))]
         if delivery.queue_id:
             headers["X-Mail-Queue-Id"] = [delivery.queue_id]
         delivery.body.seek(0)  # it may have been sent before, with the other token
@@ -321,6 +320,27 @@ class OdooClient:
             self.marked = True
             self._on_mark()
         return marked
+
+
+def _etag(response: IResponse) -> str:
+    """
+    Return the validator of a page, empty where there is none that could be sent back.
+    """
+    etag = header_of(response, "ETag") or ""
+    return etag if etag.isascii() and etag.isprintable() else ""
+
+
+def _listed(recipients: Sequence[str]) -> str:
+    """
+    Return addresses with commas between them.
+
+    Raises:
+        TemporaryError: One has a comma itself, in a quoted local part: it would be two.
+    """
+    for recipient in recipients:
+        if "," in recipient or recipient != one_line(recipient):
+            raise TemporaryError(f"a recipient that cannot be named to Odoo: {visible(recipient)}")
+    return ",".join(recipients)
 
 
 def _explained(response: IResponse) -> str:

@@ -15,7 +15,7 @@ LAYERS = {
     0: """
         __init__
         address alias_list alias_table availability config config_keys errors listen lmtp
-        lmtp_events main_cf map_text message reply socketmap throttle verdict yaml_text
+        lmtp_events main_cf map_text message reply socketmap throttle verdict visible yaml_text
     """,
     1: """
         config_file descriptors exposure http_client log_repeats logs map_files metrics odoo
