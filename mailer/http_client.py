@@ -16,7 +16,6 @@ from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertif
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
-    BrowserLikePolicyForHTTPS,
     FileBodyProducer,
     HTTPConnectionPool,
     ResponseDone,
@@ -28,6 +27,7 @@ from zope.interface import implementer
 
 from mailer.config import Server
 from mailer.errors import ConfigError, EarlyAnswerError, Fault, ListError, NoAnswerError
+from mailer.tls import StrictPolicy
 
 CONNECT_TIMEOUT = 10  # seconds
 KEEP_CONNECTION = 10  # seconds: web servers wait longer, so they seldom close first
@@ -41,7 +41,7 @@ def make_agent(reactor: Any, server: Server) -> IAgent:
         ConfigError: The ``ca`` holds no certificates.
     """
     trust = trustRootFromCertificates(_certificates(server)) if server.ca else platformTrust()
-    policy = BrowserLikePolicyForHTTPS(trust)
+    policy = StrictPolicy(trust)
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = server.max_in_flight
     pool.cachedConnectionTimeout = KEEP_CONNECTION

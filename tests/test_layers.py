@@ -19,7 +19,7 @@ LAYERS = {
     """,
     1: """
         config_file descriptors exposure http_client log_repeats logs map_files metrics odoo
-        postfix spool store
+        postfix spool store tls
     """,
     2: """
         connection_limit delivery directory http_server listening lmtp_server refresh

@@ -8,8 +8,8 @@ import ipaddress
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
@@ -18,6 +18,8 @@ from twisted.test.iosim import FakeTransport
 from twisted.test.iosim import connect as plug
 from zope.interface import implementer
 
+from mailer.config import parse
+from mailer.config_keys import FILE
 from mailer.errors import NoAnswerError, TemporaryError, TlsError
 from mailer.verdict import Answer
 
@@ -74,6 +76,7 @@ class Identity:
 
     def __init__(self, certificate, key):
         self.context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        self.context.set_cipher_list(b"ALL:@SECLEVEL=0")  # it is the client who refuses
         self.context.use_certificate(certificate)
         self.context.use_privatekey(key)
 
@@ -86,21 +89,21 @@ class Authority:
     Makes certificates for a server.
     """
 
-    def __init__(self, name):
+    def __init__(self, name, lasts=DAY):
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._make(self._name, self._key, None, True, DAY)
+        certificate = self._make(self._name, self._key, None, True, lasts)
         self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def identity(self, *names, lasts=DAY):
+    def identity(self, *names, lasts=DAY, **more):
         """
         Return what a server of these names or addresses shows.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
-        return Identity(self._make(subject, key, names, False, lasts), key)
+        key = more.pop("key", None) or ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, more.pop("called", "server"))])
+        return Identity(self._make(subject, key, names, False, lasts, **more), key)
 
-    def _make(self, subject, key, names, is_authority, lasts):
+    def _make(self, subject, key, names, is_authority, lasts, begins=-10 * DAY, usage=None):
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -108,10 +111,12 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 10 * DAY)
+            .not_valid_before(now + begins)
             .not_valid_after(now + lasts)
             .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
         )
+        if usage:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
         if names:
             alternatives = [general_name(name) for name in names]
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), False)
@@ -168,7 +173,7 @@ def secure(connect, authority):
 
 
 @CALLS
-@pytest.mark.parametrize("host", [NAME, "127.0.0.1"])
+@pytest.mark.parametrize("host", [NAME, "127.0.0.1", NAME.upper()])
 def test_trusted(secure, authority, name, host):
     """
     With its authority in ``ca`` a server is trusted, by its name or its address.
@@ -212,6 +217,84 @@ def test_wrong_certificate(secure, authority, name, names, lasts):
     assert isinstance(call.error, TlsError)
     assert str(call.error).startswith("TLS failed: ")
     assert b"very-secret" not in received
+
+
+@CALLS
+@pytest.mark.parametrize(
+    ("host", "names", "more"),
+    [
+        (NAME, [NAME], {"begins": DAY, "lasts": 2 * DAY}),
+        (NAME, [], {"called": NAME}),
+        (NAME, ["*.com"], {}),
+        (NAME, ["od*.example.com"], {}),
+        (NAME, [NAME], {"usage": ExtendedKeyUsageOID.CLIENT_AUTH}),
+        ("a.b.example.com", ["*.example.com"], {}),
+        ("127.0.0.1", ["127.0.0.2"], {}),
+        ("127.0.0.1", [NAME], {"called": "127.0.0.1"}),
+    ],
+)
+def test_certificate_that_does_not_count(secure, authority, name, host, names, more):
+    """
+    Not valid yet, of a name that only looks right, made for something else: no token goes out.
+    """
+    wire = secure(host)
+    call = getattr(wire, name)()
+    received = serve(wire, Odoo, authority.identity(*names, **more))
+    assert isinstance(call.error, TlsError)
+    assert b"very-secret" not in received
+
+
+def test_wildcard(secure, authority):
+    """
+    One for all names of a domain is good.
+    """
+    wire = secure()
+    call = wire.deliver()
+    serve(wire, Odoo, authority.identity("*.example.com"))
+    assert Answer(200) == call.value
+
+
+def test_weak_key(secure, authority):
+    """
+    A key that can be broken is a TLS failure.
+    """
+    wire = secure()
+    call = wire.deliver()
+    identity = authority.identity(NAME, key=rsa.generate_private_key(65537, 1024))
+    received = serve(wire, Odoo, identity)
+    assert isinstance(call.error, TlsError)
+    assert b"" == received
+
+
+@pytest.mark.parametrize("is_issuer", [False, True])
+def test_authority_out_of_date(secure, authority, is_issuer):
+    """
+    In a bundle it does no harm to the others, and is trusted no more itself.
+    """
+    old = Authority("Old", lasts=-DAY)
+    wire = secure(ca=old.pem + authority.pem)
+    call = wire.deliver()
+    received = serve(wire, Odoo, (old if is_issuer else authority).identity(NAME))
+    if is_issuer:
+        assert isinstance(call.error, TlsError)
+        assert b"" == received
+    else:
+        assert Answer(200) == call.value
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_no_configuration_switches_it_off(connect, authority, tmp_path, insecure):
+    """
+    ``insecure`` is about plain http; what says https is checked.
+    """
+    text = f"host: https://{NAME}\ntoken: very-secret\ninsecure: {str(insecure).lower()}\n"
+    (server,) = parse(text, "c.yaml", lambda name: "").servers
+    wire = connect(url=server.url, ca=authority.pem)
+    call = wire.deliver()
+    received = serve(wire, Odoo, Authority("Ours").identity(NAME))
+    assert isinstance(call.error, TlsError)
+    assert b"" == received
+    assert not {"verify", "tls", "ssl", "verify_tls", "ciphers"} & {str(key) for key in FILE.schema}
 
 
 @CALLS
@@ -277,7 +360,6 @@ def test_no_common_version(secure, authority, name):
     A server that speaks only an old TLS is a TLS failure.
     """
     identity = authority.identity(NAME)
-    identity.context.set_cipher_list(b"ALL:@SECLEVEL=0")
     identity.context.set_min_proto_version(SSL.TLS1_VERSION)
     identity.context.set_max_proto_version(SSL.TLS1_1_VERSION)
     wire = secure()
