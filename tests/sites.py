@@ -3,15 +3,19 @@ Test sites: whole parts of the program over stand-ins; the fixture ``sites`` giv
 """
 
 import dataclasses
+from itertools import pairwise
 
 from mailer.alias_list import AliasList
 from mailer.alias_table import ServerList
 from mailer.config import Config
 from mailer.daemon import Daemon, Roles
+from mailer.delivery import Deliverer, ServerDelivery
 from mailer.listen import Listen
+from mailer.lmtp_server import LmtpFactory
 from mailer.refresh import Refresher, RefreshPolicy
 from mailer.socketmap import netstring
 from mailer.store import Etags, Store
+from mailer.verdict import Answer
 from mailer.web import WebResource, WebSite
 
 GRACE = 1000.0  # seconds
@@ -23,11 +27,152 @@ YAML = {"Content-Type": "application/yaml"}
 OLD = AliasList(transport={"old@example.com": ""})
 
 
+def cut(stream, places):
+    """
+    Return the stream in pieces, cut at the places, whatever numbers they are.
+    """
+    edges = sorted({0, len(stream), *(place % (len(stream) + 1) for place in places)})
+    return [stream[start:end] for start, end in pairwise(edges)]
+
+
+def stuffed(message):
+    """
+    Return a message, which ends a line, as an LMTP client sends it, with its end of data.
+
+    Source: RFC 5321 4.5.2.
+    """
+    assert message.endswith(b"\r\n") or not message
+    lines = message.split(b"\r\n")
+    return b"\r\n".join(b"." + line if line[:1] == b"." else line for line in lines) + b".\r\n"
+
+
+def transaction(message, recipients, sender="s@example.org", queue_id=""):
+    """
+    Return one whole LMTP transaction.
+    """
+    commands = [b"XFORWARD IDENT=%b" % queue_id.encode()] if queue_id else []
+    commands.append(b"MAIL FROM:<%b>" % sender.encode())
+    commands += [b"RCPT TO:<%b>" % recipient.encode() for recipient in recipients]
+    return b"\r\n".join([*commands, b"DATA", b""]) + stuffed(message)
+
+
 def page_of(addresses):
     """
     Return the alias page of addresses that are their own targets.
     """
     return "".join(f"{address} {address}\n" for address in addresses).encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivered:
+    """
+    What a server got in one call.
+    """
+
+    sender: str
+    recipients: tuple
+    digest: str
+    queue_id: str
+    message: bytes
+
+
+class NotingClient:
+    """
+    Stands for ``OdooClient``: answers every delivery at once.
+
+    Args:
+        note: Called with each ``Delivered``; returns the answer, exceptions are raised.
+    """
+
+    marked = False
+
+    def __init__(self, server, note, contents):
+        self.server = server
+        self._note = note
+        self._contents = contents
+
+    async def deliver(self, delivery):
+        answer = self._note(
+            Delivered(
+                delivery.sender,
+                delivery.recipients,
+                delivery.digest,
+                delivery.queue_id,
+                self._contents(delivery.body),
+            )
+        )
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class DeliverySite:
+    """
+    LMTP down to the clients of the servers, which note what they get.
+
+    Args:
+        servers: Name to the addresses that are delivered there.
+
+    Attributes:
+        delivered: Every call of every server, in order.
+        answer: What each call gets; an exception is raised.
+    """
+
+    def __init__(self, fakes, **servers):
+        self.fakes = fakes
+        self.clock = fakes.Reactor()
+        self.delivered = []
+        self.answer = Answer(200)
+        metrics, self.value = fakes.make_metrics()
+        directory = fakes.make_directory(
+            *(
+                ServerList(name, AliasList(transport=dict.fromkeys(addresses, "")))
+                for name, addresses in servers.items()
+            )
+        )
+        deliverer = Deliverer(
+            {
+                name: ServerDelivery(
+                    NotingClient(fakes.make_server(name), self._note, fakes.contents),
+                    metrics,
+                    self.clock,
+                )
+                for name in servers
+            }
+        )
+        self.factory = LmtpFactory(
+            directory, deliverer, metrics, self.clock, "mail.example.com", 10_000_000, None
+        )
+
+    def _note(self, delivered):
+        self.delivered.append(delivered)
+        return self.answer
+
+    def connect(self):
+        """
+        Connect and say LHLO; return the connection.
+        """
+        connection = self.fakes.Connection(self.factory)
+        connection.send(b"LHLO mx.example.com\r\n")
+        return connection
+
+    def talk(self, connection, pieces):
+        """
+        Send the pieces one after the other, each once the one before it is answered.
+
+        Returns:
+            The reply lines.
+        """
+        received = b""
+        for piece in pieces:
+            received += connection.send(piece)
+            self._settle()
+        received += connection.received()
+        return received.decode("ascii").splitlines()
+
+    def _settle(self):
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
 
 
 class Lists:

@@ -32,12 +32,14 @@ class FakeOdoo:
     Attributes:
         gate: No delivery is answered before this is set.
         posts: The header fields of the deliveries so far.
+        messages: The message of each.
         failure: The answer to deliveries, in place of a verdict.
     """
 
     def __init__(self, port: int, *addresses: str, version: str = "HTTP/1.1") -> None:
         self.gate = threading.Event()
         self.posts: list[Message] = []
+        self.messages: list[bytes] = []
         self.failure: Failure | None = None
         fake = self
 
@@ -49,7 +51,7 @@ class FakeOdoo:
                 self._answer(200, "text/plain", separator.join(addresses) + "\n", marked=True)
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                fake.messages.append(self.rfile.read(int(self.headers["Content-Length"])))
                 fake.posts.append(self.headers)
                 fake.gate.wait(60)
                 failure = fake.failure
