@@ -4,6 +4,7 @@ An Odoo that is slow, or broken, as a test wants it.
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +26,8 @@ class FakeOdoo:
     Declares some addresses; says of each mail that it was ``taken at last``.
 
     Args:
-        addresses: What it declares.
+        addresses: What it declares; other words behind one are its targets.
+        transport: Which of all these are Odoo's; the addresses themselves, if not given.
         version: Of HTTP; ``HTTP/1.0`` closes the connection after every answer, as Odoo's
             workers do.
 
@@ -36,19 +38,26 @@ class FakeOdoo:
         failure: The answer to deliveries, in place of a verdict.
     """
 
-    def __init__(self, port: int, *addresses: str, version: str = "HTTP/1.1") -> None:
+    def __init__(
+        self,
+        port: int,
+        *addresses: str,
+        transport: Sequence[str] | None = None,
+        version: str = "HTTP/1.1",
+    ) -> None:
         self.gate = threading.Event()
         self.posts: list[Message] = []
         self.messages: list[bytes] = []
         self.failure: Failure | None = None
         fake = self
+        pages = {"aliases": "\n".join(addresses), "transport": " ".join(transport or addresses)}
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = version
 
             def do_GET(self) -> None:
-                separator = "\n" if self.path.endswith("/aliases") else " "
-                self._answer(200, "text/plain", separator.join(addresses) + "\n", marked=True)
+                page = pages[self.path.rpartition("/")[2]]
+                self._answer(200, "text/plain", page + "\n", marked=True)
 
             def do_POST(self) -> None:
                 fake.messages.append(self.rfile.read(int(self.headers["Content-Length"])))

@@ -12,7 +12,8 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ MASTER_CF = Path("/usr/share/postfix/master.cf.dist")
 
 DOMAIN = "example.test"
 LOCAL_USER = "jane"  # an ordinary mailbox of the same domain, delivered by local(8)
+SECOND_USER = "john"  # another one
 PIPED_USER = "piped"  # an address of Odoo's that goes through pipe(8)
 FORWARDED_USER = "forwarded"  # one to which lmtp(8) sends XFORWARD
 GONE_USER = "gone"  # taken at RCPT, and bounced by local(8)
@@ -142,7 +144,9 @@ class Postfix:
         (self.config / "main.cf").write_text(MAIN_CF.format(folder=self.folder, domain=DOMAIN))
         (self.config / "master.cf").write_text(self._master_cf(pipe_argv))
         (self.config / "aliases").write_text(
-            f'{LOCAL_USER} {self.mailboxes}/{LOCAL_USER}/\n{GONE_USER} "|exit 67"\n'  # EX_NOUSER
+            f"{LOCAL_USER} {self.mailboxes}/{LOCAL_USER}/\n"
+            f"{SECOND_USER} {self.mailboxes}/{SECOND_USER}/\n"
+            f'{GONE_USER} "|exit 67"\n'  # EX_NOUSER
         )
         (self.config / "transport").write_text(
             f"{PIPED_USER}@{DOMAIN} odoo-pipe:\n"
@@ -173,6 +177,45 @@ class Postfix:
         """
         self.command("postfix", "start")
         eventually(lambda: "daemon started" in self.log_text(), "Postfix to start")
+
+    @contextmanager
+    def changed(self, parameters: Mapping[str, str], services: str = "") -> Iterator[None]:
+        """
+        Have another configuration in force for a while.
+
+        Args:
+            parameters: What becomes different in main.cf.
+            services: Further lines of master.cf, unless it has them.
+        """
+        files = {name: (self.config / name).read_text() for name in ("main.cf", "master.cf")}
+        try:
+            if services not in files["master.cf"]:
+                (self.config / "master.cf").write_text(files["master.cf"] + services)
+            self.command("postconf", "-e", *(f"{k}={v}" for k, v in parameters.items()))
+            self.reload()
+            yield
+        finally:
+            for name, text in files.items():
+                (self.config / name).write_text(text)
+            self.reload()
+
+    def reload(self) -> None:
+        """
+        Read the configuration again; returns when no process is left that had read the old one.
+        """
+        before = self._children()
+        for name in ("main.cf", "master.cf"):
+            os.utime(self.config / name, (0, 0))  # Postfix would wait until they are 2 s old
+        self.command("postfix", "reload")
+        eventually(lambda: not before & self._children(), "the processes from before to end")
+
+    def _children(self) -> set[int]:
+        """
+        Return the processes of the master, its logger apart, which outlives a reload.
+        """
+        master = int((self.queue / "pid" / "master.pid").read_text())
+        pids = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return {int(pid) for pid in pids if _name(pid) != "postlogd"}
 
     def stop(self) -> None:
         """
@@ -221,9 +264,17 @@ class Postfix:
 
     def flush(self) -> None:
         """
-        Try all that is queued at once.
+        Try all that is queued at once, what sendmail(1) left in ``maildrop`` too.
         """
+        self.command("postkick", "public", "pickup", "W", check=False)  # it may be busy
         self.command("postqueue", "-f")
+
+    def requeue(self) -> None:
+        """
+        Have what was deferred taken in again, and tried.
+        """
+        self.command("postsuper", "-r", "ALL", "deferred")
+        self.flush()
 
     def log_text(self) -> str:
         """
@@ -273,6 +324,13 @@ class Postfix:
         Return the mails in an ordinary mailbox.
         """
         return [path.read_bytes() for path in (self.mailboxes / user).glob("new/*")]
+
+
+def _name(pid: str) -> str:
+    try:
+        return Path("/proc", pid, "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _is_alive(pid: int) -> bool:
