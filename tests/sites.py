@@ -133,7 +133,11 @@ class DeliverySite:
         deliverer = Deliverer(
             {
                 name: ServerDelivery(
-                    NotingClient(fakes.make_server(name), self._note, fakes.contents),
+                    fakes.watched(
+                        NotingClient(fakes.make_server(name), self._note, fakes.contents),
+                        metrics,
+                        self.clock,
+                    ),
                     metrics,
                     self.clock,
                 )
