@@ -120,13 +120,13 @@ class BoundedChannel(HTTPChannel):
 
         Closed at once, with octets unread, the connection would be reset and the answer lost.
         """
-        close_write = getattr(self.transport, "loseWriteConnection", None)
-        if not self._lingering or close_write is None:
+        if not self._lingering:
             super().loseConnection()
             return
         self._networkProducer.unregisterProducer()
         self._networkProducer.resumeProducing()
-        close_write()
+        if not self.isSecure() and hasattr(self.transport, "loseWriteConnection"):
+            self.transport.loseWriteConnection()  # within TLS there is no such thing
         self._expect_within(LINGER, self.transport.abortConnection)
 
     def _expect_within(

@@ -4,7 +4,9 @@ Tests for mailer.web: wrong tokens, large bodies and slow clients must not cost.
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.testing import StringTransport
+from zope.interface import implementer
 
 from mailer import web
 from mailer.alias_list import AliasList
@@ -39,11 +41,21 @@ class Transport(StringTransport):
         self.write_closed = True
 
 
-def connect(desk, peer=None):
+@implementer(ISSLTransport)
+class SecureTransport(Transport):
+    """
+    A connection within TLS.
+    """
+
+    def setTcpNoDelay(self, enabled):
+        pass
+
+
+def connect(desk, peer=None, kind=Transport):
     """
     Return a connection from an address.
     """
-    transport = Transport(peerAddress=peer or IPv4Address("TCP", "192.0.2.7", 5))
+    transport = kind(peerAddress=peer or IPv4Address("TCP", "192.0.2.7", 5))
     desk.connections.append(desk.fakes.Connection(desk.site, transport))
     return desk.connections[-1]
 
@@ -179,13 +191,18 @@ def test_a_client_that_goes_by_itself_is_not_cut_off(desk):
     assert before == desk.clock.getDelayedCalls()
 
 
-def test_where_half_a_connection_cannot_be_closed_it_is_closed(desk):
+def test_within_tls_the_connection_is_closed_as_a_whole(desk):
     """
-    As with TLS.
+    Half of it cannot be: what comes is ignored, and it ends when the client goes or lingers on.
     """
-    connection = desk.fakes.Connection(desk.site)
-    assert desk.fakes.http_response(connection.send(head("wrong", 1000))).code == 401
-    assert connection.transport.disconnecting
+    connection = connect(desk, kind=SecureTransport)
+    response = desk.fakes.http_response(connection.send(head("wrong", 60_000_000)))
+    assert (401, "close") == (response.code, response.headers["connection"])
+    assert connection.send(b"x" * 100_000) == b""
+    assert not connection.transport.write_closed
+    assert not connection.transport.disconnecting
+    desk.clock.advance(LINGER)
+    assert connection.transport.disconnected
 
 
 @pytest.mark.parametrize(("token", "answered"), [("wrong", False), ("odoo-token", True)])
