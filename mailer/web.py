@@ -165,9 +165,12 @@ class WebResource(Resource):
             self._large.discard(request)
 
     async def _post(self, answer: PostAnswer, request: BoundedRequest) -> Said:
+        if request.refusal is not None:
+            refusal: Said = request.refusal
+            return refusal
         refresher = self._authorized(request)  # again, as tokens may have changed meanwhile
-        if request.refusal is not None or refresher is None:
-            return request.refusal or Said(401, "X-Mail-Token is not good any more")
+        if refresher is None:
+            return Said(401, "X-Mail-Token is not good any more")
         return await answer(request, refresher)
 
     async def _webhook(self, request: BoundedRequest) -> None:
