@@ -47,8 +47,7 @@ class SecureTransport(Transport):
     A connection within TLS.
     """
 
-    def setTcpNoDelay(self, enabled):
-        pass
+    setTcpNoDelay = bool
 
 
 def connect(desk, peer=None, kind=Transport):
@@ -289,7 +288,7 @@ def test_a_small_body_does_not_wait_for_a_large_one(desk):
     assert ask(desk, head(length=len(BODY)) + BODY).code == 200
 
 
-def drip(desk, connection, data, pause, until):
+def drip(desk, connection, data, pause):
     """
     Send an octet at a time with a pause after each; return the seconds until it was closed.
     """
@@ -307,7 +306,7 @@ def test_a_slow_header_is_not_waited_for(desk):
     However steadily it drips.
     """
     connection = connect(desk)
-    seconds = drip(desk, connection, head() * 9, 5, HEADER_TIMEOUT)
+    seconds = drip(desk, connection, head() * 9, 5)
     assert HEADER_TIMEOUT <= seconds <= HEADER_TIMEOUT + 5
 
 
@@ -317,7 +316,7 @@ def test_a_slow_body_is_not_waited_for(desk):
     """
     connection = connect(desk)
     connection.send(head(length=100_000))
-    seconds = drip(desk, connection, b"#" * 100_000, 30, BODY_TIMEOUT)
+    seconds = drip(desk, connection, b"#" * 100_000, 30)
     assert BODY_TIMEOUT <= seconds <= BODY_TIMEOUT + 30
     assert OLD == desk.declared()
 
@@ -328,7 +327,7 @@ def test_a_slow_second_request_is_not_waited_for(desk):
     """
     connection = connect(desk)
     connection.send(head())
-    assert HEADER_TIMEOUT <= drip(desk, connection, head() * 9, 5, HEADER_TIMEOUT)
+    assert HEADER_TIMEOUT <= drip(desk, connection, head() * 9, 5)
 
 
 def test_a_long_answer_is_waited_for(desk):
@@ -383,7 +382,6 @@ def test_a_connection_without_a_word_is_closed(desk):
     connection.protocol.connectionLost(desk.fakes.Failure(ConnectionError()))
     before = len(desk.clock.getDelayedCalls())
     again = connect(desk)
-    assert len(desk.clock.getDelayedCalls()) > before
     again.protocol.connectionLost(desk.fakes.Failure(ConnectionError()))
     assert before == len(desk.clock.getDelayedCalls())
 
