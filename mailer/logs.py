@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from mailer.errors import EarlyAnswerError
 from mailer.log_repeats import Repeats
+from mailer.visible import visible
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -68,7 +69,7 @@ def text_line(event: LogEvent) -> str:
     failure = event.get("log_failure")
     lines = failure.getTraceback().splitlines() if failure is not None else []
     # Indented, so that no text of an exception looks like a line of the log.
-    trace = "".join(f"\n\t{line}" for line in lines)
+    trace = "".join(f"\n\t{visible(line)}" for line in lines)
     return f"{_time(event)} {_level(event)} {_message(event)}{trace}"
 
 
@@ -88,7 +89,7 @@ def json_line(event: LogEvent) -> str:
     failure = event.get("log_failure")
     if failure is not None:
         line["traceback"] = failure.getTraceback()
-    return json.dumps(line, ensure_ascii=False)
+    return json.dumps(line)
 
 
 def _time(event: LogEvent) -> str:
@@ -102,5 +103,5 @@ def _level(event: LogEvent) -> str:
 
 
 def _message(event: LogEvent) -> str:
-    # A peer's line end must not begin a line of the log.
-    return formatEvent(event).replace("\r", "\\r").replace("\n", "\\n")
+    # A peer's line end must not begin a line of the log, nor move a terminal's cursor.
+    return visible(formatEvent(event))

@@ -171,6 +171,13 @@ class Refresher(Service):
             self._begin()
         return outcome
 
+    def refresh_soon(self, trigger: str) -> None:
+        """
+        Fetch the list, now or after the refresh under way; nobody waits for the outcome.
+        """
+        if not self._wanted:
+            self.refresh(trigger)
+
     def catch_up(self) -> None:
         """
         Fetch the list now if the last time failed: the server is there again.

@@ -183,7 +183,7 @@ class WebResource(Resource):
     async def _take_list(self, request: BoundedRequest, refresher: Refresher) -> Said:
         body = request.content.read()
         if not body and not request.too_large:
-            refresher.refresh("webhook")
+            refresher.refresh_soon("webhook")
             return Said(202, "the list will be fetched")
         if not _is_yaml(request):
             return Said(415, "application/yaml is expected, or an empty body")

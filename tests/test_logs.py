@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from mailer.config import Server, Token
 from mailer.errors import EarlyAnswerError
 from mailer.logs import LogLines
+from mailer.visible import visible
 
 SERVER = Server("odoo", "https://odoo.example.com", Token("very-secret"))
 TIME = 1_700_000_000.1234
@@ -123,11 +124,11 @@ def test_json_parses(sender):
 @given(NASTY)
 def test_peer_data_is_no_format(text):
     """
-    Braces in a field are not looked up.
+    Braces in a field are not looked up, and what would move a cursor is shown.
     """
     found = written("text", lambda log: log.info("{text}", text=text))
-    expected = text.replace("\r", "\\r").replace("\n", "\\n")
-    assert f"{STAMP} info {expected}\n".encode(errors="backslashreplace").decode() == found
+    assert f"{STAMP} info {visible(text)}\n" == found
+    assert not {"\x1b", "\x85", "\u2028"} & set(found)
 
 
 @pytest.mark.parametrize("style", ["text", "json"])

@@ -339,6 +339,21 @@ def test_metrics_follow_the_server(make_site, pages, fakes):
     assert site.value("refresh_seconds_count") == 3
 
 
+def test_a_flood_of_calls_is_one_refresh_more(make_site, pages):
+    """
+    And nothing is kept of each of them.
+    """
+    site = make_site()
+    site.refresher.startService()
+    for _ in range(1000):
+        site.refresher.refresh_soon("webhook")
+    assert len(site.refresher._wanted) == 1
+    site.client.answer(pages)
+    site.client.answer(pages)
+    assert not site.client.waiting
+    assert site.count("webhook", "unchanged") == 1
+
+
 def test_a_server_that_returns_is_asked_at_once(make_site, pages):
     """
     What may have changed during an outage is not left to the back-off.

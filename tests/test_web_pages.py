@@ -27,6 +27,9 @@ class FakeRefresher:
         self.calls.append((trigger, force))
         return self.outcome
 
+    def refresh_soon(self, trigger):
+        self.calls.append((trigger, False))
+
 
 class Desk:
     """
