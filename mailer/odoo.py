@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
+from hyperlink import EncodedURL
 from OpenSSL import SSL
 from service_identity import VerificationError
 from treq.client import HTTPClient
@@ -50,6 +51,15 @@ _TOKEN_REFUSED = (401, 403)
 _T = TypeVar("_T")
 
 log = Logger()
+
+
+class _Url(EncodedURL):
+    """
+    A URL as it stands; treq would have a host name made of an IPv6 address, and fail.
+    """
+
+    def to_uri(self) -> "_Url":
+        return self
 
 
 class _HasCode(Protocol):
@@ -291,7 +301,7 @@ class OdooClient:
     async def _request(
         self, method: str, name: str, headers: dict[str, Any], body: BodyProducer | None
     ) -> IResponse:
-        url = f"{self.server.url}/mail_delivery/{name}"
+        url = _Url.from_text(f"{self.server.url}/mail_delivery/{name}")
         return cast(
             IResponse,
             await self._http.request(

@@ -36,6 +36,18 @@ def test_list_requests(connect):
     assert "very-secret" == headers["x-mail-token"]
 
 
+def test_an_ipv6_address(connect):
+    """
+    A server without a name can be asked, too.
+    """
+    wire = connect(url="http://[::1]:8069/odoo")
+    call = wire.fetch()
+    line, headers, _ = wire.request()
+    assert "GET /odoo/mail_delivery/aliases HTTP/1.1" == line
+    assert "[::1]:8069" == headers["host"]
+    assert not call.done
+
+
 def test_pages(connect):
     """
     Both pages come back with their etags, octets untouched.
