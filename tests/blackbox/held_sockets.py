@@ -5,8 +5,9 @@ Socket activation: the supervisor listens, the daemon inherits.
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from installation import Installation
 from programs import Program, odoo_mailer
@@ -31,9 +32,14 @@ os.execv(argv[0], argv)
 
 
 @contextmanager
-def held_sockets(site: Installation) -> Iterator[Program]:
+def held_sockets(
+    site: Installation, command: Callable[[Path, str], list[str]] = odoo_mailer
+) -> Iterator[Program]:
     """
     Yield a daemon, not yet started, that gets its UNIX sockets as systemd would give them.
+
+    Args:
+        command: See ``odoo_mailer``.
     """
     site.daemon.stop()
     config = site.folder / "held.yaml"
@@ -50,8 +56,8 @@ def held_sockets(site: Installation) -> Iterator[Program]:
             path.chmod(0o660)
             listener.listen(1024)
         descriptors = [listener.fileno() for listener in sockets]
-        argv = [sys.executable, "-c", ACTIVATE, *map(str, descriptors), "--"]
-        daemon = Program([*argv, *odoo_mailer(config, "daemon")], config.with_suffix(".log"))
+        argv = [sys.executable, "-IS", "-c", ACTIVATE, *map(str, descriptors), "--"]
+        daemon = Program([*argv, *command(config, "daemon")], config.with_suffix(".log"))
         daemon.descriptors = descriptors
         stack.callback(daemon.stop)
         yield daemon
