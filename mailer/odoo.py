@@ -13,11 +13,8 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from hyperlink import EncodedURL
-from OpenSSL import SSL
-from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CertificateError, ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
@@ -26,14 +23,9 @@ from twisted.web.iweb import IAgent, IResponse
 from mailer import __version__
 from mailer.address import encode
 from mailer.config import Server, Token
-from mailer.errors import (
-    MailerError,
-    NoAnswerError,
-    TemporaryError,
-    TlsError,
-    UnreachableError,
-)
+from mailer.errors import MailerError, NoAnswerError, TemporaryError
 from mailer.http_client import BodyProducer, header_of, read_body
+from mailer.http_failures import explained, translated
 from mailer.spool import MessageReader
 from mailer.store import Etags
 from mailer.verdict import Answer, parse_retry_after
@@ -43,8 +35,8 @@ MAX_LIST = 268_435_456  # octets of a list page: several million aliases
 MAX_VERDICT = 4_194_304  # octets of an answer to pipe: 1,000 recipients with 500 of text each
 MIN_SECRET = 12  # octets: a shorter token could well be a part of something else
 PROBE_TIMEOUT = 3.0  # seconds
+FETCHES = 4  # of both pages, until they fit together
 
-_NO_CONNECTION = (ConnectError, DNSLookupError)
 # A session cookie of Odoo chooses a database; every call stands by itself.
 _NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
 _TOKEN_REFUSED = (401, 403)
@@ -202,7 +194,7 @@ class OdooClient:
         except MailerError:
             raise
         except Exception as error:
-            kind, reason = _translated(error)
+            kind, reason = translated(error)
             raise kind(self._without_token(reason)) from None
 
     def _without_token(self, text: str) -> str:
@@ -240,11 +232,25 @@ class OdooClient:
         return second
 
     async def _fetch(self, etags: Etags) -> Pages:
-        # Aliases before transport: an address made in between is then known to
-        # transport alone, which does no harm; the other way round it would bounce.
+        """
+        Return both pages as they were at one moment.
+
+        Aliases come before transport: an address made in between is then known to
+        transport alone, which does no harm. One removed in between would be known to
+        aliases alone, and its mail would bounce; so where anything has changed, aliases
+        are asked for again, and have to be the same. Without an etag nobody can tell.
+        """
         aliases = await self._page("aliases", etags.aliases)
-        transport = await self._page("transport", etags.transport)
-        return Pages(aliases, transport)
+        for _ in range(FETCHES):
+            transport = await self._page("transport", etags.transport)
+            pages = Pages(aliases, transport)
+            if not pages.changed or not aliases.etag:
+                return pages
+            again = await self._page("aliases", aliases.etag)
+            if again.content is None:
+                return pages
+            aliases = again
+        raise TemporaryError("the list changes faster than it can be fetched")
 
     async def _page(self, name: str, etag: str) -> Page:
         answer = await self._accepted(lambda token: self._get(token, name, etag))
@@ -259,12 +265,14 @@ class OdooClient:
         if etag:
             headers["If-None-Match"] = [etag]
         response = await self._request("GET", name, headers, None)
-        self._note_mark(response)
+        marked = self._note_mark(response)
         body = await read_body(response, MAX_LIST, whole=response.code == 200)
+        if response.code == 200 and self.marked and not marked:
+            return _PageAnswer(200, None, "an answer without the mark of mail_delivery")
         if response.code == 304 and etag:
             return _PageAnswer(304, Page(None, etag), "")
         if response.code != 200:
-            return _PageAnswer(response.code, None, _explained(response))
+            return _PageAnswer(response.code, None, explained(response))
         return _PageAnswer(200, Page(self._without_echo(body), _etag(response)), "")
 
     async def _deliver(self, delivery: Delivery) -> Answer:
@@ -296,7 +304,7 @@ class OdooClient:
         response = await self._request("HEAD", "pipe", self._headers(self._token), None)
         await read_body(response, 0, whole=False)
         if response.code in (502, 503, 504) and not self._note_mark(response):
-            raise NoAnswerError(_explained(response))
+            raise NoAnswerError(explained(response))
 
     async def _request(
         self, method: str, name: str, headers: dict[str, Any], body: BodyProducer | None
@@ -351,39 +359,3 @@ def _listed(recipients: Sequence[str]) -> str:
         if "," in recipient or recipient != one_line(recipient):
             raise TemporaryError(f"a recipient that cannot be named to Odoo: {visible(recipient)}")
     return ",".join(recipients)
-
-
-def _explained(response: IResponse) -> str:
-    """
-    Return what a refusal most likely means to an administrator.
-    """
-    match response.code:
-        case 401 | 403:
-            return f"HTTP {response.code}, Odoo does not accept the token"
-        case 404 | 405:
-            return (
-                f"HTTP {response.code}, mail_delivery is not there: "
-                "is the addon installed, and is this the right host and database?"
-            )
-        case code if 300 <= code <= 399:
-            return f"HTTP {code}, a redirect to {header_of(response, 'Location')!r}; not followed"
-        case 502 | 503 | 504:
-            return f"HTTP {response.code}, Odoo does not answer the proxy before it"
-        case code:
-            return f"HTTP {code}"
-
-
-def _translated(error: Exception) -> tuple[type[UnreachableError | TlsError], str]:
-    """
-    Return what a failed call means, and its reason.
-    """
-    causes = [reason.value for reason in getattr(error, "reasons", ())] or [error]
-    for cause in causes:
-        if isinstance(cause, SSL.Error | VerificationError | CertificateError):
-            return TlsError, f"TLS failed: {_said(cause)}"
-    kind = UnreachableError if isinstance(error, _NO_CONNECTION) else NoAnswerError
-    return kind, "; ".join(_said(cause) for cause in causes)
-
-
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -18,8 +18,8 @@ LAYERS = {
         lmtp_events main_cf map_text message reply socketmap throttle verdict visible yaml_text
     """,
     1: """
-        config_file descriptors exposure http_client log_repeats logs map_files metrics odoo
-        postfix spool store tls
+        config_file descriptors exposure http_client http_failures log_repeats logs map_files
+        metrics odoo postfix spool store tls
     """,
     2: """
         connection_limit delivery directory http_server listening lmtp_server refresh

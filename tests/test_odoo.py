@@ -9,7 +9,7 @@ import pytest
 
 from mailer import __version__
 from mailer.errors import NoAnswerError, TemporaryError
-from mailer.odoo import Page, Pages
+from mailer.odoo import FETCHES, Page, Pages
 from mailer.store import Etags
 from mailer.verdict import Answer
 
@@ -56,7 +56,10 @@ def test_pages(connect):
     call = wire.fetch()
     wire.answer(200, b"\xff\x00 a@x\r\n", f'ETag: "one" \r\n{MARK}')
     assert not call.done
-    wire.answer(200, b"", "ETag: W/two\r\n")
+    wire.answer(200, b"", f"ETag: W/two\r\n{MARK}")
+    assert not call.done
+    assert '"one"' == wire.request()[1]["if-none-match"]
+    wire.answer(304)
     expected = Pages(Page(b"\xff\x00 a@x\r\n", '"one"'), Page(b"", "W/two"))
     assert expected == call.value
     assert (Etags('"one"', "W/two"), True) == (expected.etags, expected.changed)
@@ -86,11 +89,79 @@ def test_one_page_changed(connect, unchanged):
     call = wire.fetch('"a"', '"t"')
     for name in ("aliases", "transport"):
         wire.answer(304 if name == unchanged else 200, headers='ETag: "new"\r\n')
+    wire.answer(304)
     pages = call.value
     assert pages.changed
     assert getattr(pages, unchanged).content is None
     etags = Etags('"new"', '"new"')
     assert replace(etags, **{unchanged: f'"{unchanged[0]}"'}) == pages.etags
+
+
+def test_the_pages_are_of_one_moment(connect):
+    """
+    Where aliases have changed while transport was fetched, both are fetched again.
+    """
+    wire = connect()
+    call = wire.fetch()
+    for number in range(2):
+        wire.answer(200, b"a%d@x" % number, f'ETag: "a{number}"\r\n')
+        wire.answer(200, b"t%d@x" % number, f'ETag: "t{number}"\r\n')
+    line, headers, _ = wire.request()
+    assert "GET /mail_delivery/aliases HTTP/1.1" == line
+    assert '"a1"' == headers["if-none-match"]
+    wire.answer(304)
+    assert Pages(Page(b"a1@x", '"a1"'), Page(b"t1@x", '"t1"')) == call.value
+
+
+def test_an_old_list_of_aliases_beside_a_new_transport(connect):
+    """
+    An address that was removed between the two answers is in neither page.
+    """
+    wire = connect()
+    call = wire.fetch('"a0"', '"t0"')
+    wire.answer(304)
+    wire.answer(200, b"", 'ETag: "t1"\r\n')
+    wire.answer(200, b"", 'ETag: "a1"\r\n')
+    wire.answer(304)
+    wire.answer(304)
+    assert Pages(Page(b"", '"a1"'), Page(None, '"t0"')) == call.value
+
+
+def test_a_list_that_never_rests(connect):
+    """
+    After some tries the list in force stays, until the next time.
+    """
+    wire = connect()
+    call = wire.fetch()
+    wire.answer(200, b"", 'ETag: "a"\r\n')
+    for number in range(FETCHES):
+        wire.answer(200, b"", 'ETag: "t"\r\n')
+        wire.answer(200, b"", f'ETag: "a{number}"\r\n')
+    assert "faster" in str(call.error)
+
+
+def test_without_an_etag_the_pages_are_taken_as_they_are(connect):
+    """
+    A server that gives none is asked once for each page.
+    """
+    wire = connect()
+    call = wire.fetch()
+    wire.answer(200, b"a@x")
+    wire.answer(200, b"a@x", 'ETag: "t"\r\n')
+    assert call.value.changed
+
+
+@pytest.mark.parametrize("page", ["aliases", "transport"])
+def test_a_page_without_the_mark(connect, page):
+    """
+    From a server that marks its answers it is somebody else's, an empty one too.
+    """
+    wire = connect(marked=True)
+    call = wire.fetch()
+    if page == "transport":
+        wire.answer(200, b"a@x", MARK)
+    wire.answer(200, b"")
+    assert f"{page}: an answer without the mark of mail_delivery" == str(call.error)
 
 
 def test_not_modified_without_etag(connect):
