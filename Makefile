@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: demo test contract clean
+.PHONY: demo test contract campaign clean
 
 demo: .venv/bin/odoo-mailer
 	@.venv/bin/python demo/demo.py $(if $(KEEP),--keep)
@@ -21,6 +21,10 @@ contract: .venv/bin/odoo-mailer
 	@.venv/bin/pip install --quiet '.[test]'
 	@ODOO_MAILER_CONTRACT_URL=$(URL) ODOO_MAILER_CONTRACT_TOKEN="$$TOKEN" \
 	 ODOO_MAILER_CONTRACT_ADDRESS=$(ADDRESS) .venv/bin/pytest tests/contract
+
+# Mail while everything fails, with a Postfix of its own, as root: make campaign SEED=... MESSAGES=...
+campaign: .venv/bin/odoo-mailer
+	@.venv/bin/python tests/campaign $(if $(SEED),--seed $(SEED)) $(if $(MESSAGES),--messages $(MESSAGES))
 
 clean:
 	rm -rf .venv .venv-test build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,116 @@
+"""
+What may go wrong with the two pages of the list.
+
+What these faults send can be told from a list: a page that is well framed,
+can be read, and only lacks some addresses, would have to be believed.
+"""
+
+import gzip
+import time
+
+from exchange import Answer, Exchange
+from pipe_faults import JSON, PAGE, Fault, outlast, page, redirect, reply_with, status
+
+TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
+
+
+def part_by_length(exchange: Exchange) -> None:
+    """Send the first lines of the page; its length tells how many octets are missing."""
+    answer, part = _part(exchange)
+    exchange.stream.send(answer.head(f"Content-Length: {len(answer.body)}") + part)
+
+
+def part_in_chunks(exchange: Exchange) -> None:
+    """Send the first lines of the page in a chunk, and not the last chunk."""
+    answer, part = _part(exchange)
+    exchange.stream.send(
+        answer.head("Transfer-Encoding: chunked") + b"%x\r\n%b\r\n" % (len(part), part)
+    )
+
+
+def part_until_close(exchange: Exchange) -> None:
+    """Send the first lines of the page in the manner of HTTP/1.0, of unknown length."""
+    answer, part = _part(exchange)
+    exchange.stream.send(answer.head(version="1.0") + part)
+
+
+def reset_list(exchange: Exchange) -> None:
+    """Break the connection in the midst of the page."""
+    octets = _whole_page(exchange).octets()
+    exchange.stream.send(octets[: len(octets) // 2])
+    time.sleep(0.02)
+    exchange.stream.reset()
+
+
+def late_list(exchange: Exchange) -> None:
+    """Do not answer."""
+    outlast(exchange)
+
+
+def gzipped_list(exchange: Exchange) -> None:
+    """Send the page in a coding that nobody asked for."""
+    answer = _whole_page(exchange)
+    body = gzip.compress(answer.body)
+    octets = Answer(answer.code, answer.fields, body).octets("Content-Encoding: gzip")
+    exchange.stream.send(octets)
+
+
+def no_list(exchange: Exchange) -> None:
+    """Answer with octets that are no HTTP."""
+    exchange.stream.send(b"\0\xff" * 50)
+
+
+def _whole_page(exchange: Exchange) -> Answer:
+    exchange.drop_condition()
+    return exchange.forward()
+
+
+def _part(exchange: Exchange) -> tuple[Answer, bytes]:
+    """
+    Return the page as text, and so many of its lines that no rule for shrinking lists objects.
+    """
+    exchange.ask_for_text()
+    answer = _whole_page(exchange)
+    lines = answer.body.splitlines(keepends=True)
+    kept = exchange.rng.randint(len(lines) * 6 // 10, len(lines) - 1) if lines else 0
+    return answer, b"".join(lines[:kept])
+
+
+def _wrong(fields: tuple[tuple[str, str], ...], body: bytes) -> Fault:
+    return lambda exchange: reply_with(exchange, 200, fields, body)
+
+
+LIST_FAULTS: dict[str, Fault] = {
+    **{f"status {code}": status(code, False) for code in (404, 503)},
+    "maintenance page": page(200, PAGE),
+    "HTML as text": _wrong(TEXT, b"\n " + PAGE),
+    "a part, by its length": part_by_length,
+    "a part, in chunks": part_in_chunks,
+    "a part, until close": part_until_close,
+    "reset": reset_list,
+    "no answer": late_list,
+    "unasked gzip": gzipped_list,
+    "not UTF-8": _wrong(TEXT, b"steady-00@example.test\nb\xfcro@example.test\n"),
+    "words, no addresses": _wrong(TEXT, b"Service temporarily unavailable\n"),
+    "wrong types: null": _wrong(JSON, b"null"),
+}
+
+# Not here: an empty page that is not marked. The daemon believes it as long as the page of
+# transport is whole; addresses that are their own target go on, all other aliases get 550.
+ALIASES_FAULTS: dict[str, Fault] = {
+    **LIST_FAULTS,
+    **{f"status {code}": status(code, False) for code in (401, 403, 429, 500, 502)},
+    "redirect 302": redirect(302),
+    "no HTTP": no_list,
+    "wrong types: a list": _wrong(JSON, b'["steady-00@example.test"]'),
+    "wrong types: aliases null": _wrong(JSON, b'{"aliases": null}'),
+    "wrong types: aliases a list": _wrong(JSON, b'{"aliases": ["steady-00@example.test"]}'),
+    "wrong types: target a number": _wrong(JSON, b'{"aliases": {"steady-00@example.test": 7}}'),
+    "wrong types: half a JSON": _wrong(JSON, b'{"aliases": {"steady-00@example.test": []'),
+}
+
+TRANSPORT_FAULTS: dict[str, Fault] = {
+    **LIST_FAULTS,
+    "empty, not marked": _wrong(TEXT, b""),
+    "wrong types: JSON": _wrong(JSON, b'{"transport": ["steady-00@example.test"]}'),
+}
