@@ -317,9 +317,6 @@ class ListEditor(Disturbance):
         address = self._deck_of_addresses.draw()
         assert address is not None
         declared = address not in self._host.aliases
-        if not declared and not self._is_known(address):
-            self._deck_of_addresses.put_back(address)
-            return False
         self._history.note(address, declared, time.time())
         if declared:
             self._host.aliases[address] = []
@@ -327,18 +324,6 @@ class ListEditor(Disturbance):
             del self._host.aliases[address]
         self._host.write_aliases()
         return True
-
-    def _is_known(self, address: str) -> bool:
-        """
-        Say whether the daemon has noticed an address, so that it can be removed.
-
-        One that is new to it and goes between the fetching of both pages would be an alias
-        without a next hop: Postfix takes mail for it, and local(8) bounces it.
-        """
-        try:
-            return self._host.knows(address)
-        except (OSError, ValueError):
-            return False  # the daemon is down
 
 
 class Notifier(Disturbance):

@@ -1,7 +1,7 @@
 """
 What may go wrong with the two pages of the list.
 
-What these faults send can be told from a list: a page that is well framed,
+What these faults send can be told from a list: a page that is well framed, marked,
 can be read, and only lacks some addresses, would have to be believed.
 """
 
@@ -32,6 +32,12 @@ def part_until_close(exchange: Exchange) -> None:
     """Send the first lines of the page in the manner of HTTP/1.0, of unknown length."""
     answer, part = _part(exchange)
     exchange.stream.send(answer.head(version="1.0") + part)
+
+
+def part_without_mark(exchange: Exchange) -> None:
+    """Send the first lines of the page, whole as far as HTTP can tell, as a proxy would."""
+    _, part = _part(exchange)
+    reply_with(exchange, 200, TEXT, part)
 
 
 def reset_list(exchange: Exchange) -> None:
@@ -87,6 +93,8 @@ LIST_FAULTS: dict[str, Fault] = {
     "a part, by its length": part_by_length,
     "a part, in chunks": part_in_chunks,
     "a part, until close": part_until_close,
+    "a part, without the mark": part_without_mark,
+    "empty, without the mark": _wrong(TEXT, b""),
     "reset": reset_list,
     "no answer": late_list,
     "unasked gzip": gzipped_list,
@@ -95,8 +103,6 @@ LIST_FAULTS: dict[str, Fault] = {
     "wrong types: null": _wrong(JSON, b"null"),
 }
 
-# Not here: an empty page that is not marked. The daemon believes it as long as the page of
-# transport is whole; addresses that are their own target go on, all other aliases get 550.
 ALIASES_FAULTS: dict[str, Fault] = {
     **LIST_FAULTS,
     **{f"status {code}": status(code, False) for code in (401, 403, 429, 500, 502)},
