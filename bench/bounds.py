@@ -16,7 +16,7 @@ from bounds_flood import flood_descriptors
 from bounds_unread import never_read
 from crowd import Crowd, Kind, slow_kinds
 from lookups import Echo, LookupClient, Plan, Taken
-from process import cpu_seconds, peak_memory, private_memory, reset_peak
+from process import cpu_seconds, figures, peak_memory, private_memory, reset_peak
 from report import LATENCY_HEADS, MIB, judged, latency_cells, machine, mebibytes, table
 from senders import Plan as SenderPlan
 from senders import Senders, Sent, outcome
@@ -105,15 +105,25 @@ def _print_idle(count: int) -> None:
         with bed("odoo") as bench, Crowd() as crowd:
             places = {"socketmap": bench.socketmap, "LMTP": bench.lmtp, "HTTP": bench.http_port}
             kind, pid = Kind(name, places[name]), bench.daemon.pid
-            looks = [(0, private_memory(pid))]
+            looks, opened = [_look(pid)], 0
             for _ in range(2):
-                crowd.open(kind, count)
+                opened += crowd.open(kind, count)
                 time.sleep(1)
-                looks.append((crowd.left()[name], private_memory(pid)))
-        (_, empty), (first, half), (left, full) = looks
-        each = f"{(full - half) / (left - first) / 1024:.1f}" if left > first else "-"
-        rows.append((name, 2 * count, left, mebibytes(full - empty), each))
-    print(table(("idle on", "opened", "left", "MiB more", "KiB for one more"), rows))
+                looks.append(_look(pid))
+            refused = crowd.refused()
+        # What the system has taken and the daemon has not costs the daemon nothing.
+        (none, empty), (first, half), (taken, full) = looks
+        each = f"{(full - half) / (taken - first) / 1024:.1f}" if taken > first else "-"
+        rows.append(
+            (name, opened, taken - none, dict(refused) or "-", mebibytes(full - empty), each)
+        )
+    heads = ("idle on", "opened", "the daemon has", "refused", "MiB more", "KiB for one more")
+    print(table(heads, rows))
+
+
+def _look(pid: int) -> tuple[int, int]:
+    seen = figures(pid)
+    return seen.descriptors, seen.private
 
 
 def _gather(bench: Bed, crowd: Crowd, sizes: Sizes) -> dict[str, int]:

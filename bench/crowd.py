@@ -3,6 +3,7 @@ Connections that do nothing, or next to nothing, or never read: in a process of 
 """
 
 import asyncio
+import errno
 import select
 import socket
 import time
@@ -59,8 +60,18 @@ class Crowd:
     def open(self, kind: Kind, count: int) -> int:
         """
         Open connections; return how many could be.
+
+        The system takes some before the daemon does: look at its descriptors, too.
         """
         return int(self._call("open", kind, count))
+
+    def refused(self) -> Counter[str]:
+        """
+        Return how many could not be opened so far, by the name of the error.
+        """
+        counts = self._call("refused")
+        assert isinstance(counts, Counter)
+        return counts
 
     def left(self) -> Counter[str]:
         """
@@ -106,6 +117,7 @@ class _Members:
     pipe: Connection
     members: list[_Member] = field(default_factory=list)
     dropped: dict[str, list[float]] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -122,6 +134,7 @@ class _Members:
             "open": self._open,
             "left": self._left,
             "dropped": self._dropped,
+            "refused": lambda: self.refused,
             "close": self._close,
         }[verb](*arguments)
         self.pipe.send(answer)
@@ -133,7 +146,8 @@ class _Members:
                 connection = connected(kind.place)
                 connection.setblocking(False)
                 connection.send(kind.at_once)
-            except OSError:
+            except OSError as error:
+                self.refused[errno.errorcode.get(error.errno or 0, type(error).__name__)] += 1
                 continue
             self.members.append(_Member(kind, connection, time.monotonic()))
             opened += 1
