@@ -59,9 +59,10 @@ class BoundedRequest(Request):
 
 class BoundedChannel(HTTPChannel):
     """
-    A connection: each request has to be here in time, and a body that is not wanted stays away.
+    A connection for one request, which has to be here in time; a body that is not wanted stays away.
 
-    It speaks HTTP/1.1 and nothing that could be made of it.
+    With thousands of pipelined requests one connection could keep lookups waiting for
+    seconds. It speaks HTTP/1.1 and nothing that could be made of it.
     """
 
     transport: Any
@@ -89,9 +90,11 @@ class BoundedChannel(HTTPChannel):
         if request.too_large:
             # To Twisted it is a request without a body: it is answered at once.
             self.length = 0
-            self.persistent = False
             self._lingering = True
-            request.setHeader("Connection", "close")
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        request.setHeader("Connection", "close")
+        return False
 
     def _send100Continue(self) -> None:
         if not self.requests[-1].too_large:
