@@ -58,12 +58,21 @@ class MailStore:
     def find(self, digest: str, recipient: str) -> int | None:
         """
         Return the ledger's number of a copy; None if there is none.
+
+        A copy that is there without a number, because the process ended between the
+        two, gets it now: what is in the Maildir is stored.
+
+        Raises:
+            sqlite3.Error: The ledger cannot be read or written.
         """
         row = self._ledger.execute(
             "SELECT id FROM mail WHERE digest = ? AND recipient = ?",
             (encode(digest), encode(recipient)),
         ).fetchone()
-        return None if row is None else int(row[0])
+        if row is not None:
+            return int(row[0])
+        name = _name(digest, recipient)
+        return self._record(digest, recipient, name) if name in self._unledgered else None
 
     def store(self, digest: str, recipient: str, message: BinaryIO) -> int:
         """
@@ -79,10 +88,19 @@ class MailStore:
         Raises:
             OSError, sqlite3.Error: Nothing is promised, the same may be tried again.
         """
-        name = hashlib.sha256(encode(f"{digest}\n{recipient}")).hexdigest()
+        name = _name(digest, recipient)
         if name not in self._unledgered:
             self._write(name, recipient, message)
             self._unledgered.add(name)
+        return self._record(digest, recipient, name)
+
+    def close(self) -> None:
+        """
+        Close the ledger; nothing can be stored afterwards.
+        """
+        self._ledger.close()
+
+    def _record(self, digest: str, recipient: str, name: str) -> int:
         with self._ledger:
             cursor = self._ledger.execute(
                 "INSERT INTO mail (digest, recipient, file) VALUES (?, ?, ?)",
@@ -90,12 +108,6 @@ class MailStore:
             )
         self._unledgered.discard(name)
         return cursor.lastrowid or 0
-
-    def close(self) -> None:
-        """
-        Close the ledger; nothing can be stored afterwards.
-        """
-        self._ledger.close()
 
     def _write(self, name: str, recipient: str, message: BinaryIO) -> None:
         """
@@ -117,6 +129,13 @@ class MailStore:
                 temporary.unlink()
             raise
         _sync_folder(self._folder / "new")
+
+
+def _name(digest: str, recipient: str) -> str:
+    """
+    Return the name of the file of a copy.
+    """
+    return hashlib.sha256(encode(f"{digest}\n{recipient}")).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

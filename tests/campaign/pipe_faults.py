@@ -114,7 +114,7 @@ def answer_before_message(exchange: Exchange) -> None:
 def short_body(exchange: Exchange) -> None:
     """Send less of Odoo's answer than its Content-Length says."""
     answer = exchange.forward()
-    cut = exchange.rng.randrange(len(answer.body))
+    cut = exchange.rng.randrange(len(answer.body) or 1)
     exchange.stream.send(answer.head(f"Content-Length: {len(answer.body)}") + answer.body[:cut])
 
 
