@@ -276,6 +276,8 @@ class _Http(asyncio.Protocol):
     def _answer(self) -> None:
         if self._fields.get("x-mail-token") != self._server.token:
             self._write("401 Unauthorized", b"", "")
+        elif self._request.startswith("HEAD"):
+            self._write("405 Method Not Allowed", b"", "")
         elif self._request.startswith("POST"):
             self._write("200 OK", self._verdict(), "Content-Type: application/json\r\n")
         elif self._fields.get("if-none-match") == self._server.etag:

@@ -59,9 +59,9 @@ class BoundedRequest(Request):
 
 class BoundedChannel(HTTPChannel):
     """
-    A connection for one request, which has to be here in time; a body that is not wanted stays away.
+    A connection for one request, which has to be here in time.
 
-    With thousands of pipelined requests one connection could keep lookups waiting for
+    A body that is not wanted stays away. With thousands of pipelined requests one connection could keep lookups waiting for
     seconds. It speaks HTTP/1.1 and nothing that could be made of it.
     """
 
