@@ -82,6 +82,7 @@ def run_clients(path: str, port: int) -> None:
     threads = [threading.Thread(target=work, args=asker) for asker in askers]
     for thread in threads:
         thread.start()
+    print(flush=True)  # under way
     sys.stdin.read()
     ended.set()
     for thread in threads:
@@ -130,7 +131,9 @@ def load(site: Installation) -> Iterator[dict[str, list[tuple[float, float, str,
     argv = [sys.executable, __file__, "--clients", str(site.socketmap), str(site.postfix.port)]
     events: dict[str, list[tuple[float, float, str, int]]] = {}
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         try:
+            process.stdout.readline()
             time.sleep(CALM)
             yield events
             time.sleep(CALM)
