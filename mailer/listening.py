@@ -139,6 +139,9 @@ class ListeningService(Service):
     def _bind(self) -> IListeningPort:
         if self.listen.path:
             _warn_of_others(self.listen)
+            held = held_socket(self.listen.path, self._reactor)
+            if held is not None:
+                return self._unix_port(held, is_own=False)
             return self._unix_port(listen_unix(self.listen), is_own=True)
         endpoint = serverFromString(self._reactor, self.listen.description)
         inherited = isinstance(endpoint, AdoptedStreamServerEndpoint)
@@ -164,6 +167,25 @@ class ListeningService(Service):
             results[0].raiseException()
         port: IListeningPort = results[0]
         return port
+
+
+def held_socket(path: str, reactor: Any) -> socket.socket | None:
+    """
+    Return the listening UNIX socket of this path that the supervisor passed on, if it did.
+
+    Source: sd_listen_fds(3), which the endpoint ``systemd:`` implements.
+    """
+    index = 0
+    while True:
+        try:
+            endpoint: Any = serverFromString(reactor, f"systemd:domain=UNIX:index={index}")
+        except IndexError:
+            return None
+        found = socket.fromfd(endpoint.fileno, socket.AF_UNIX, socket.SOCK_STREAM)
+        if found.getsockname() == path:
+            return found
+        found.close()
+        index += 1
 
 
 def listen_unix(listen: Listen) -> socket.socket:

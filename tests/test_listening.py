@@ -284,23 +284,30 @@ def is_full(path):
     return False
 
 
-def test_an_inherited_socket_is_left_as_it_is(make_service, path, inherited):
+INHERITED = pytest.mark.parametrize(
+    "listen", [Listen(endpoint="systemd:domain=UNIX:index=0"), None], ids=["by number", "by path"]
+)
+
+
+@INHERITED
+def test_an_inherited_socket_is_left_as_it_is(make_service, path, inherited, listen):
     """
     Mode and backlog are those that its maker wanted.
     """
-    service, reactor = make_service(Listen(endpoint="systemd:domain=UNIX:index=0"))
+    service, reactor = make_service(listen or Listen(path=path))
     service.startService()
     assert [path.encode()] == [place for place, _ in reactor.unixServers]
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
     assert is_full(path)
 
 
+@INHERITED
 @pytest.mark.parametrize("end", ["stop", "remove"])
-def test_an_inherited_socket_outlives_us(make_service, path, inherited, fakes, end):
+def test_an_inherited_socket_outlives_us(make_service, path, inherited, fakes, listen, end):
     """
     Its file stays, and who holds it can go on accepting: the next start of ours, say.
     """
-    service, reactor = make_service(Listen(endpoint="systemd:domain=UNIX:index=0"))
+    service, reactor = make_service(listen or Listen(path=path))
     service.startService()
     service.remove_socket() if end == "remove" else stop(fakes, service, reactor)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
@@ -311,6 +318,17 @@ def test_an_inherited_socket_outlives_us(make_service, path, inherited, fakes, e
         accepted.sendall(b"here")
         assert client.recv(4) == b"here"
         accepted.close()
+
+
+def test_an_inherited_socket_of_another_path_is_none_of_ours(make_service, path, inherited):
+    """
+    Where what is inherited has another path, the one that is wanted is made.
+    """
+    other = f"{path}2"
+    service, _ = make_service(Listen(path=other))
+    service.startService()
+    assert stat.S_ISSOCK(os.stat(other).st_mode)
+    assert inherited.getsockname() == path
 
 
 @pytest.mark.parametrize("endpoint", ["tcp:port", "unix:/x:mode=9", *SYSTEMD, "fd:1:2:3:4:5"])
