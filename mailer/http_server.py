@@ -61,8 +61,9 @@ class BoundedChannel(HTTPChannel):
     """
     A connection for one request, which has to be here in time.
 
-    A body that is not wanted stays away. With thousands of pipelined requests one connection could keep lookups waiting for
-    seconds. It speaks HTTP/1.1 and nothing that could be made of it.
+    A body that is not wanted stays away. With thousands of pipelined requests one
+    connection could keep lookups waiting for seconds. It speaks HTTP/1.1 and nothing
+    that could be made of it.
     """
 
     transport: Any
