@@ -223,6 +223,8 @@ def test_a_validator_that_cannot_be_sent_is_forgotten(connect, etag):
         wire.request()
         wire.send(b"HTTP/1.1 200 x\r\nETag: %b\r\nContent-Length: 0\r\n\r\n" % etag)
     expected = etag.decode() if etag in (b'"a"', b'W/"b"') else ""
+    if expected:
+        wire.answer(304)  # where there is one, aliases are asked for once more
     assert expected == call.value.etags.aliases
 
 
