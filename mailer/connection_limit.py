@@ -5,9 +5,9 @@ So many connections and no more: who comes on top is told so, and cut.
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IProtocolFactory
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
 
 from mailer.metrics import Metrics
 from mailer.reply import TOO_MANY_CONNECTIONS_421
@@ -30,9 +30,9 @@ _SHARES = {
 log = Logger()
 
 
-class ConnectionLimit(WrappingFactory):
+class ConnectionLimit(Factory):
     """
-    Wraps the factory of one listener.
+    Stands before the factory of one listener; its connections cost no more than without.
 
     Args:
         protocol_name: ``socketmap``, ``lmtp`` or ``http``.
@@ -44,20 +44,43 @@ class ConnectionLimit(WrappingFactory):
     def __init__(
         self, factory: IProtocolFactory, protocol_name: str, descriptors: int, metrics: Metrics
     ) -> None:
-        super().__init__(factory)
         share, self._refusal = _SHARES[protocol_name]
         self.limit = max(1, int(descriptors * share))
+        self._factory = factory
+        self._connections = 0
         self._name = protocol_name
         self._refused = metrics.connections_refused.labels(protocol_name)
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:  # type: ignore[override]
-        if len(self.protocols) < self.limit:
-            protocol: Protocol = super().buildProtocol(addr)
-            return protocol
+    def doStart(self) -> None:
+        self._factory.doStart()
+        super().doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+        super().doStop()
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        if self._connections < self.limit:
+            return self._counted(self._factory.buildProtocol(addr))  # type: ignore[arg-type]
         self._refused.inc()
         log.warn("{protocol}: more than {limit} connections, one refused",
                  protocol=self._name, limit=self.limit)  # fmt: skip
         return _Refusal(self._refusal)
+
+    def _counted(self, protocol: Any) -> Protocol:
+        """
+        Count a connection until it is lost.
+        """
+        lose = protocol.connectionLost
+
+        def lost(reason: Failure = connectionDone) -> None:
+            self._connections -= 1
+            lose(reason)
+
+        protocol.connectionLost = lost
+        self._connections += 1
+        counted: Protocol = protocol
+        return counted
 
 
 class _Refusal(Protocol):
