@@ -3,6 +3,9 @@ Every metric, by name. No address, token or Message-ID is ever a label.
 """
 
 import contextlib
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,6 +15,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from mailer import __version__
 
@@ -21,6 +25,49 @@ disable_created_metrics()
 _LOOKUP_BUCKETS = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.1)
 _CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
 _SIZE_BUCKETS = (1e3, 1e4, 1e5, 1e6, 1e7, 2.5e7, 5e7)
+
+
+class LookupMetrics:
+    """
+    Counts and times lookups; a counter with its lock would cost as much as the lookup itself.
+
+    Used by the reactor's thread alone, which serves the scrapes too.
+
+    Attributes:
+        counts: Lookups by map and result; who counts a pair begins with 0.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], int] = {}
+        self._buckets = [0] * (len(_LOOKUP_BUCKETS) + 1)
+        self._seconds = 0.0
+
+    def took(self, seconds: float, count: int) -> None:
+        """
+        Note how long so many lookups took together.
+        """
+        self._seconds += seconds
+        self._buckets[bisect_left(_LOOKUP_BUCKETS, seconds / count)] += count
+
+    def collect(self) -> Iterator[Metric]:
+        """
+        Yield them as prometheus_client wants them.
+        """
+        lookups = CounterMetricFamily(
+            "odoo_mailer_socketmap_lookups",
+            "Lookups; map: aliases, transport, other; result: ok, notfound, temp, perm",
+            labels=("map", "result"),
+        )
+        for labels, count in self.counts.items():
+            lookups.add_metric(labels, count)
+        yield lookups
+        limits = [*map(str, _LOOKUP_BUCKETS), "+Inf"]
+        yield HistogramMetricFamily(
+            "odoo_mailer_socketmap_lookup_seconds",
+            "Time to answer one lookup; of several at once, their mean",
+            buckets=list(zip(limits, accumulate(self._buckets), strict=True)),
+            sum_value=self._seconds,
+        )
 
 
 class Metrics:
@@ -47,15 +94,8 @@ class Metrics:
 
         gauge("build_info", "Always 1; label: version", "version").labels(__version__).set(1)
 
-        self.socketmap_lookups = counter(
-            "socketmap_lookups_total",
-            "Lookups; map: aliases, transport, other; result: ok, notfound, temp, perm",
-            "map",
-            "result",
-        )
-        self.socketmap_lookup_seconds = histogram(
-            "socketmap_lookup_seconds", "Time to answer one lookup", _LOOKUP_BUCKETS
-        )
+        self.socketmap_lookups = LookupMetrics()
+        registry.register(self.socketmap_lookups)
         self.socketmap_connections = gauge("socketmap_connections", "Open connections")
 
         self.lmtp_recipients = counter(

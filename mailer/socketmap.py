@@ -4,9 +4,6 @@ Postfix's socketmap protocol: framing, requests and answers.
 Source: socketmap_table(5), PROTOCOL and REPLY FORMAT; cr.yp.to/proto/netstrings.txt.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
 from mailer.alias_table import AliasTable
 from mailer.errors import ProtocolError
 
@@ -15,65 +12,72 @@ MAP_NAMES = (b"aliases", b"transport")
 MAX_REQUEST = MAX_KEY + 1 + max(len(name) for name in MAP_NAMES)
 _MAX_DIGITS = len(str(MAX_REQUEST))
 _COMMA = 0x2C
+_ZERO = 0x30
 
 NOTFOUND = b"NOTFOUND "
 TEMP_NO_LIST = b"TEMP the alias list is not loaded yet"
 TEMP_TOO_MANY = b"TEMP too many connections"
 PERM_NO_MAP = b"PERM no such map, there are: aliases, transport"
 
-
-class Request(NamedTuple):
-    """
-    One lookup, as it came.
-    """
-
-    map_name: bytes
-    key: bytes
+Outcome = tuple[str, str]  # map and result of a lookup, as they are counted
 
 
 class RequestReader:
     """
     Takes the octets of one connection, gives the requests in them.
+
+    Attributes:
+        fault: What is wrong with the stream, which is then of no more use; empty while it is good.
     """
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self.fault = ""
+        self._rest = b""
 
-    def receive_data(self, data: bytes) -> Iterator[Request]:
+    def receive_data(self, data: bytes) -> list[bytes]:
         """
-        Yield the requests that are now complete, in order.
+        Return the requests that are now complete, in order: map name, space, key.
 
-        Raises:
-            ProtocolError: After the last good request: what follows is not a
-                netstring, or too long. The connection is of no more use.
+        What follows a fault, or is longer than a request may be, is not kept.
         """
-        buffer = self._buffer + data if self._buffer else data
-        start = 0
-        while start < len(buffer):
-            colon = buffer.find(b":", start, start + _MAX_DIGITS + 1)
-            if colon < 0:
-                _length(buffer[start : start + _MAX_DIGITS + 1])
-                break
-            end = colon + 1 + _length(buffer[start:colon])
-            if end >= len(buffer):
-                break
-            if buffer[end] != _COMMA:
-                raise ProtocolError("a netstring ends without its comma")
-            map_name, _, key = buffer[colon + 1 : end].partition(b" ")
-            yield Request(map_name, key)
-            start = end + 1
-        self._buffer = buffer[start:]
+        buffer = self._rest + data if self._rest else data
+        requests: list[bytes] = []
+        start, length = 0, len(buffer)
+        try:
+            while start < length:
+                colon = buffer.find(b":", start, start + _MAX_DIGITS + 1)
+                if colon < 0:
+                    _length(buffer[start : start + _MAX_DIGITS + 1])
+                    break
+                digits = buffer[start:colon]
+                end = colon + 1 + (_lengths.get(digits) or _length(digits))
+                if end >= length:
+                    break
+                if buffer[end] != _COMMA:
+                    raise ProtocolError("a netstring ends without its comma")
+                requests.append(buffer[colon + 1 : end])
+                start = end + 1
+        except ProtocolError as error:
+            self.fault = str(error)
+            start = length
+        self._rest = buffer[start:]
+        return requests
+
+
+_lengths: dict[bytes, int] = {}  # what was read before
 
 
 def _length(digits: bytes) -> int:
     """
     Return the length that the digits, perhaps not all of them yet, give.
     """
-    if not digits.isdigit() or (len(digits) > 1 and digits.startswith(b"0")):
+    if not digits.isdigit() or (digits[0] == _ZERO and len(digits) > 1):
         raise ProtocolError("not a netstring")
-    if int(digits) > MAX_REQUEST:
+    length = int(digits)
+    if length > MAX_REQUEST:
         raise ProtocolError("a request is too long")
-    return int(digits)
+    _lengths[digits] = length  # there are not many
+    return length
 
 
 def netstring(payload: bytes) -> bytes:
@@ -100,28 +104,32 @@ def parse_netstring(data: bytes) -> bytes | None:
     return rest[:-1]
 
 
-def answer(table: AliasTable, request: Request, now: float) -> bytes:
+def answer(table: AliasTable, request: bytes, now: float) -> tuple[bytes, Outcome]:
     """
-    Return the answer to one lookup, not yet a netstring.
+    Return the reply to one lookup, a netstring, and how it is counted.
 
     Args:
+        request: Map name, space, key.
         now: Seconds, Unix time.
     """
-    if request.map_name not in MAP_NAMES:
-        return PERM_NO_MAP
+    map_name, _, octets = request.partition(b" ")
+    look_up = _MAPS.get(map_name)
+    if look_up is None:
+        return _PERM
     try:
-        key = request.key.decode("utf-8")
+        key = octets.decode("utf-8")
     except UnicodeDecodeError:
-        return NOTFOUND
-    if key.count("@") != 1:
-        return NOTFOUND
-    value = _aliases(table, key) if request.map_name == b"aliases" else _transport(table, key, now)
+        return _NOTFOUND[map_name]
+    value = look_up(table, key, now)
     if value is not None:
-        return b"OK " + value.encode("utf-8")
-    return TEMP_NO_LIST if table.missing else NOTFOUND
+        said = octets if value is key else value.encode("utf-8")
+        return b"%d:OK %b," % (len(said) + 3, said), _OK[map_name]
+    if table.missing and key.count("@") == 1:
+        return _TEMP[map_name]
+    return _NOTFOUND[map_name]
 
 
-def _aliases(table: AliasTable, key: str) -> str | None:
+def _aliases(table: AliasTable, key: str, _now: float) -> str | None:
     match = table.find(key)
     if match is None:
         return None
@@ -134,3 +142,15 @@ def _aliases(table: AliasTable, key: str) -> str | None:
 def _transport(table: AliasTable, key: str, now: float) -> str | None:
     match = table.find_deliverable(key, now)
     return None if match is None else match.entry.nexthop
+
+
+_MAPS = {b"aliases": _aliases, b"transport": _transport}
+_OK = {name: (name.decode(), "ok") for name in MAP_NAMES}
+_NOTFOUND = {name: (netstring(NOTFOUND), (name.decode(), "notfound")) for name in MAP_NAMES}
+_TEMP = {name: (netstring(TEMP_NO_LIST), (name.decode(), "temp")) for name in MAP_NAMES}
+_PERM = (netstring(PERM_NO_MAP), ("other", "perm"))
+OUTCOMES = (
+    *_OK.values(),
+    *(outcome for kind in (_NOTFOUND, _TEMP) for _, outcome in kind.values()),
+    _PERM[1],
+)

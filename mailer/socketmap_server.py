@@ -4,30 +4,26 @@ The socketmap server: answers Postfix's lookups from the table in force.
 Source: socketmap_table(5).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailer.directory import Directory
-from mailer.errors import ProtocolError
 from mailer.metrics import Metrics
-from mailer.socketmap import MAP_NAMES, Request, RequestReader, answer, netstring
+from mailer.quick_reader import QuickReader
+from mailer.socketmap import OUTCOMES, RequestReader, answer
 
 IDLE_TIMEOUT = 100  # seconds from one whole request to the next; Postfix itself closes after 10
-
-_RESULTS = ("ok", "notfound", "temp", "perm")
 
 log = Logger()
 
 
 @implementer(IPushProducer)
-class SocketmapProtocol(Protocol, TimeoutMixin):
+class SocketmapProtocol(Protocol):
     """
     One connection: answers requests in order, cuts the connection on anything else.
 
@@ -41,36 +37,40 @@ class SocketmapProtocol(Protocol, TimeoutMixin):
     def __init__(self, clock: IReactorTime) -> None:
         self._reader = RequestReader()
         self._clock = clock
-
-    def callLater(self, period: float, function: Callable[[], None]) -> IDelayedCall:
-        return self._clock.callLater(period, function)
+        self._asked_at = 0.0
+        self._timeout: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         self.factory.metrics.socketmap_connections.inc()
         self.transport.registerProducer(self, streaming=True)
-        self.setTimeout(IDLE_TIMEOUT)
+        self._asked_at = self._clock.seconds()
+        self._limit_time()
+        self.factory.quick_reader.read_from(self.transport, self.replies_to)
 
     def dataReceived(self, data: bytes) -> None:
-        answers: list[bytes] = []
-        try:
-            answers.extend(map(self._answer, self._reader.receive_data(data)))
-        except ProtocolError as error:
-            self.factory.metrics.protocol_errors.labels("socketmap").inc()
-            log.warn("socketmap connection cut: {reason}", reason=str(error))
-            self.transport.write(b"".join(answers))
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
-            return
-        if answers:
-            self.resetTimeout()
-            self.transport.write(b"".join(answers))
+        replies = self.replies_to(data)
+        if replies:
+            self.transport.write(replies)
+
+    def replies_to(self, data: bytes) -> bytes:
+        """
+        Return what is to be sent now; the connection has been closed after a fault.
+        """
+        requests = self._reader.receive_data(data)
+        replies = b""
+        if requests:
+            self._asked_at = started = self._clock.seconds()
+            replies = self.factory.answer(requests, started)
+        if self._reader.fault:
+            self._cut(replies)
+            return b""
+        return replies
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.setTimeout(None)
+        if self._timeout is not None:
+            self._timeout.cancel()
+        self.factory.quick_reader.leave(self.transport)
         self.factory.metrics.socketmap_connections.dec()
-
-    def timeoutConnection(self) -> None:
-        self.transport.abortConnection()
 
     def pauseProducing(self) -> None:
         self.transport.pauseProducing()
@@ -81,8 +81,22 @@ class SocketmapProtocol(Protocol, TimeoutMixin):
     def stopProducing(self) -> None:
         pass  # connectionLost follows
 
-    def _answer(self, request: Request) -> bytes:
-        return netstring(self.factory.answer(request))
+    def _cut(self, replies: bytes) -> None:
+        self.factory.metrics.protocol_errors.labels("socketmap").inc()
+        log.warn("socketmap connection cut: {reason}", reason=self._reader.fault)
+        self.factory.quick_reader.leave(self.transport)
+        self.transport.write(replies)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def _limit_time(self) -> None:
+        """
+        Look again when it may have been idle for too long: cheaper than at each request.
+        """
+        left = self._asked_at + IDLE_TIMEOUT - self._clock.seconds()
+        self._timeout = self._clock.callLater(left, self._limit_time) if left > 0 else None
+        if self._timeout is None:
+            self.transport.abortConnection()
 
 
 class SocketmapFactory(Factory):
@@ -106,29 +120,32 @@ class SocketmapFactory(Factory):
     ) -> None:
         self.directory = directory
         self.metrics = metrics
+        self.quick_reader = QuickReader(clock, "socketmap")
         self._clock = clock
         self._log_lookups = log_lookups
-        self._seconds: Callable[[float], None] = metrics.socketmap_lookup_seconds.observe
-        self._count = {
-            (name, result[0].upper().encode()): metrics.socketmap_lookups.labels(name, result)
-            for name in (*(name.decode() for name in MAP_NAMES), "other")
-            for result in _RESULTS
-        }
+        self._lookups = metrics.socketmap_lookups
+        self._lookups.counts.update(dict.fromkeys(OUTCOMES, 0))
 
     def buildProtocol(self, addr: IAddress | None) -> SocketmapProtocol:  # type: ignore[override]
         protocol = SocketmapProtocol(self._clock)
         protocol.factory = self
         return protocol
 
-    def answer(self, request: Request) -> bytes:
+    def answer(self, requests: list[bytes], now: float) -> bytes:
         """
-        Answer one lookup, and count it.
+        Answer lookups, and count them.
+
+        Args:
+            requests: At least one.
+            now: Seconds, Unix time.
         """
-        started = self._clock.seconds()
-        said = answer(self.directory.table, request, started)
-        name = request.map_name.decode() if request.map_name in MAP_NAMES else "other"
-        self._count[name, said[:1]].inc()
-        if self._log_lookups:
-            log.debug("{map} {key!r}: {said!r}", map=name, key=request.key, said=said)
-        self._seconds(self._clock.seconds() - started)
-        return said
+        table, counts = self.directory.table, self._lookups.counts
+        replies = []
+        for request in requests:
+            reply, outcome = answer(table, request, now)
+            counts[outcome] += 1
+            replies.append(reply)
+            if self._log_lookups:
+                log.debug("{request!r}: {reply!r}", request=request, reply=reply)
+        self._lookups.took(self._clock.seconds() - now, len(requests))
+        return b"".join(replies)

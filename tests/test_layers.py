@@ -22,8 +22,8 @@ LAYERS = {
         metrics odoo postfix spool store tls
     """,
     2: """
-        connection_limit delivery directory http_server listening lmtp_server refresh
-        socketmap_server watched_client web
+        connection_limit delivery directory http_server listening lmtp_server quick_reader
+        refresh socketmap_server watched_client web
     """,
     3: """
         __main__ asking cli commands* daemon generation map_commands pipe running sandbox* tap

@@ -43,7 +43,7 @@ def metrics():
     The metrics of one daemon, each of which was used.
     """
     metrics = Metrics(CollectorRegistry())
-    metrics.socketmap_lookups.labels("aliases", "ok").inc()
+    metrics.socketmap_lookups.counts["aliases", "ok"] = 1
     metrics.lmtp_recipients.labels("250").inc()
     metrics.lmtp_messages.labels("delivered").inc()
     metrics.delivery_seconds.labels("odoo").observe(0.2)
@@ -161,3 +161,19 @@ def test_registry_is_the_callers():
     registry = CollectorRegistry()
     Metrics(registry).lmtp_connections.set(3)
     assert 3.0 == registry.get_sample_value("odoo_mailer_lmtp_connections")
+
+
+def test_lookups_at_once_count_with_their_mean(metrics):
+    """
+    Each of them once, in the bucket of what one of them took; the sum is exact.
+    """
+    metrics.socketmap_lookups.took(0.00002, 1)
+    metrics.socketmap_lookups.took(0.004, 10)
+    metrics.socketmap_lookups.took(0.5, 1)
+    name = "odoo_mailer_socketmap_lookup_seconds"
+    found = {
+        s.labels.get("le", s.name): s.value for s in samples(metrics) if s.name.startswith(name)
+    }
+    assert (12, 0.50402) == (found[f"{name}_count"], found[f"{name}_sum"])
+    limits = ["1e-05", "3e-05", "0.0003", "0.001", "0.1", "+Inf"]
+    assert [0, 1, 1, 11, 11, 12] == [found[limit] for limit in limits]

@@ -1,0 +1,246 @@
+"""
+Tests for mailer.quick_reader, on real sockets and a reactor that is turned by hand.
+"""
+
+import contextlib
+import select
+import socket
+
+import pytest
+from twisted.internet import unix
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.logger import globalLogPublisher
+
+from mailer.quick_reader import MAX_READ, QuickReader
+
+pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="this system has no epoll")
+
+
+class Doubling(Protocol):
+    """
+    Says everything twice; notes what came through the transport itself.
+    """
+
+    def connectionMade(self):
+        self.slowly = b""
+        self.lost = False
+        self.factory.protocols.append(self)
+        self.factory.reader.read_from(self.transport, self.respond)
+
+    def dataReceived(self, data):
+        self.slowly += data
+        self.transport.write(self.respond(data))
+
+    def respond(self, data):
+        if data == b"break":
+            raise ValueError("broken")
+        if data == b"hush":
+            return b""
+        return data * 2
+
+    def connectionLost(self, reason):
+        self.lost = True
+        self.factory.reader.leave(self.transport)
+
+
+class Listener:
+    """
+    A listening socket, the reactor that serves it, and connections to it.
+    """
+
+    def __init__(self, path):
+        self.reactor = EPollReactor()
+        self.reader = QuickReader(self.reactor, "doubling")
+        factory = Factory.forProtocol(Doubling)
+        factory.reader, factory.protocols = self.reader, []
+        self.protocols = factory.protocols
+        self.port = unix.Port(str(path), factory, reactor=self.reactor)
+        self.port.startListening()
+        self.path = str(path)
+        self.clients = []
+
+    def connect(self):
+        """
+        Return a client's socket, and the protocol at the other end.
+        """
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(5)
+        client.connect(self.path)
+        self.clients.append(client)
+        known = len(self.protocols)
+        self.turn(lambda: len(self.protocols) > known)
+        return client, self.protocols[-1]
+
+    def turn(self, until=None):
+        """
+        Turn the reactor until something is so, or while it has something to do.
+        """
+        for _ in range(2000):
+            if until is not None and until():
+                return
+            if until is None and not select.select([self.reactor._poller], [], [], 0)[0]:
+                return
+            self.reactor.iterate(0.05)
+        raise AssertionError("it does not come to that")
+
+    def close(self):
+        for client in self.clients:
+            client.close()
+        self.turn(lambda: all(protocol.lost for protocol in self.protocols))
+        stopped = self.port.stopListening()
+        self.turn(lambda: stopped.called)
+        for reader in self.reactor.removeAll():
+            reader.connectionLost(None)
+        self.reactor._poller.close()
+        for descriptor in (self.reactor.waker.i, self.reactor.waker.o):
+            with contextlib.suppress(OSError):
+                socket.socket(fileno=descriptor).close()
+
+
+@pytest.fixture
+def listener(tmp_path):
+    """
+    A listener of the doubling protocol.
+    """
+    made = Listener(tmp_path / "socket")
+    yield made
+    made.close()
+
+
+def test_an_answer_goes_out_in_the_same_turn(listener):
+    """
+    It is there before the reactor turns again; the transport has seen nothing of it.
+    """
+    client, protocol = listener.connect()
+    client.sendall(b"abc")
+    listener.reader.doRead()
+    assert b"abcabc" == client.recv(100)
+    assert protocol.slowly == b""
+
+
+def test_many_connections_are_read_in_one_turn(listener):
+    """
+    Each gets its own answer.
+    """
+    clients = [listener.connect()[0] for _ in range(20)]
+    for number, client in enumerate(clients):
+        client.sendall(b"%d." % number)
+    listener.reader.doRead()
+    assert [b"%d.%d." % (n, n) for n in range(20)] == [client.recv(100) for client in clients]
+
+
+def test_the_reactor_reads_it(listener):
+    """
+    It is a descriptor of the reactor like any other.
+    """
+    client, _ = listener.connect()
+    client.sendall(b"abc")
+    listener.turn()
+    assert b"abcabc" == client.recv(100)
+
+
+def test_nothing_to_say_is_nothing_sent(listener):
+    """
+    The connection goes on.
+    """
+    client, protocol = listener.connect()
+    client.sendall(b"hush")
+    listener.turn()
+    client.sendall(b"abc")
+    listener.turn()
+    assert b"abcabc" == client.recv(100)
+    assert protocol.slowly == b""
+
+
+def test_the_end_is_the_transports(listener):
+    """
+    The protocol is told as ever, and nothing of the connection is left.
+    """
+    client, protocol = listener.connect()
+    client.close()
+    listener.turn(lambda: protocol.lost)
+    assert ({}, {}) == (listener.reader._connections, listener.reader._descriptors)
+
+
+def test_who_does_not_read_is_the_transports(listener):
+    """
+    What cannot be sent is kept by the transport, in order, and so is all that comes later.
+    """
+    client, protocol = listener.connect()
+    client.setblocking(False)
+    sent = 0
+    while sent < 100 * MAX_READ and not protocol.slowly:
+        with contextlib.suppress(BlockingIOError):
+            sent += client.send(b"x" * MAX_READ)
+        listener.reactor.iterate()
+    assert protocol.slowly
+    received = 0
+    while received < 2 * sent:
+        listener.reactor.iterate()
+        with contextlib.suppress(BlockingIOError):
+            data = client.recv(MAX_READ)
+            assert set(data) == {ord("x")}
+            received += len(data)
+    client.send(b"y")
+    listener.turn(lambda: protocol.slowly.endswith(b"y"))
+    listener.turn(lambda: select.select([client], [], [], 0)[0])
+    assert b"yy" == client.recv(100)
+
+
+def test_a_fault_of_ours_ends_one_connection(listener):
+    """
+    It is logged; the others are read as before.
+    """
+    logged = []
+    globalLogPublisher.addObserver(logged.append)
+    try:
+        broken, protocol = listener.connect()
+        client, _ = listener.connect()
+        broken.sendall(b"break")
+        client.sendall(b"abc")
+        listener.turn(lambda: protocol.lost)
+        listener.turn()
+    finally:
+        globalLogPublisher.removeObserver(logged.append)
+    assert b"abcabc" == client.recv(100)
+    assert ["broken"] == [
+        str(event["log_failure"].value) for event in logged if "log_failure" in event
+    ]
+
+
+def test_it_can_be_left_at_any_time(listener):
+    """
+    Once, twice, or without ever having been read.
+    """
+    client, protocol = listener.connect()
+    listener.reader.leave(protocol.transport)
+    listener.reader.leave(protocol.transport)
+    protocol.transport.startReading()
+    client.sendall(b"abc")
+    listener.turn(lambda: protocol.slowly)
+    listener.turn(lambda: select.select([client], [], [], 0)[0])
+    assert b"abcabc" == client.recv(100)
+
+
+def test_after_the_last_one_comes_a_next(listener):
+    """
+    No descriptor is kept for nobody, and a new one is made when it is wanted.
+    """
+    first, protocol = listener.connect()
+    first.close()
+    listener.turn(lambda: protocol.lost)
+    assert listener.reader not in listener.reactor.getReaders()
+    client, _ = listener.connect()
+    client.sendall(b"abc")
+    listener.turn()
+    assert b"abcabc" == client.recv(100)
+
+
+def test_other_transports_are_left_alone(listener):
+    """
+    What is no plain socket is read as ever.
+    """
+    listener.reader.read_from(StringTransport(), bytes)
+    assert ({}, {}) == (listener.reader._connections, listener.reader._descriptors)
