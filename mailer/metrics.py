@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from mailer import __version__
+from mailer.socketmap import OUTCOMES
 
 # A "_created" line beside every counter would only double what is scraped.
 disable_created_metrics()
@@ -34,11 +35,11 @@ class LookupMetrics:
     Used by the reactor's thread alone, which serves the scrapes too.
 
     Attributes:
-        counts: Lookups by map and result; who counts a pair begins with 0.
+        counts: Lookups by map and result.
     """
 
     def __init__(self) -> None:
-        self.counts: dict[tuple[str, str], int] = {}
+        self.counts = dict.fromkeys(OUTCOMES, 0)
         self._buckets = [0] * (len(_LOOKUP_BUCKETS) + 1)
         self._seconds = 0.0
 

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from mailer.directory import Directory
 from mailer.metrics import Metrics
 from mailer.quick_reader import QuickReader
-from mailer.socketmap import OUTCOMES, RequestReader, answer
+from mailer.socketmap import RequestReader, answer
 
 IDLE_TIMEOUT = 100  # seconds from one whole request to the next; Postfix itself closes after 10
 
@@ -124,7 +124,6 @@ class SocketmapFactory(Factory):
         self._clock = clock
         self._log_lookups = log_lookups
         self._lookups = metrics.socketmap_lookups
-        self._lookups.counts.update(dict.fromkeys(OUTCOMES, 0))
 
     def buildProtocol(self, addr: IAddress | None) -> SocketmapProtocol:  # type: ignore[override]
         protocol = SocketmapProtocol(self._clock)
