@@ -47,8 +47,9 @@ class Answer:
 
     @property
     def is_of_gateway(self) -> bool:
-        """A proxy has not reached Odoo, or not in time (RFC 9110 15.6.3, 15.6.5)."""
-        return self.code in (502, 504) and not self.marked
+        """A proxy has not reached Odoo, or not in time (RFC 9110 15.6.3 to 15.6.5)."""
+        is_pause = self.code == 503 and self.retry_after
+        return self.code in (502, 503, 504) and not self.marked and not is_pause
 
 
 def replies_for(answer: Answer, recipients: Iterable[str], marked_before: bool) -> dict[str, Reply]:

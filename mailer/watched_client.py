@@ -182,9 +182,10 @@ class WatchedClient:
         error = result.value
         if not isinstance(error, UnreachableError | TlsError):
             result.raiseException()
-        # A delivery may have been answered meanwhile.
         elif self._answered_at < asked_at:
             self._failed(error, asked_at)
+        elif not self.is_up:
+            self._probe_in(0)  # a delivery was answered meanwhile, and a later one was not
 
     def _broken(self, failure: Failure) -> None:
         log.failure("probe of {server}", failure=failure, server=self.server.name)

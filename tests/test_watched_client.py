@@ -166,7 +166,7 @@ def test_outage_and_return_are_logged_once_each(watch, logged):
 
 
 @pytest.mark.parametrize(
-    "outcome", [NoAnswerError("reset"), Answer(502, body=b"<html>"), Answer(504)]
+    "outcome", [NoAnswerError("reset"), Answer(502, body=b"<html>"), Answer(503), Answer(504)]
 )
 def test_a_call_that_broke_off_is_doubt_only(watch, outcome):
     """
@@ -223,6 +223,23 @@ def test_a_probe_that_was_overtaken_does_not_count(watch):
     watch.clock.advance(1)
     watch.deliver(Answer(200))
     watch.probe(NoAnswerError("no answer within 3 s"))
+    assert watch.watched.is_up
+
+
+def test_an_outage_that_begins_during_a_probe_is_probed(watch):
+    """
+    The probe was overtaken by an answer; what came after that answer counts.
+    """
+    watch.fail(NoAnswerError("reset"))
+    watch.clock.advance(0)
+    watch.clock.advance(0.5)
+    watch.deliver(Answer(200))
+    watch.clock.advance(0.5)
+    watch.fail(REFUSED)
+    watch.probe(NoAnswerError("no answer within 3 s"))
+    assert not watch.watched.is_up
+    watch.clock.advance(0)
+    watch.probe()
     assert watch.watched.is_up
 
 
