@@ -45,7 +45,8 @@ from mailer.reply import (
     Reply,
 )
 
-MAX_LINE = 2048  # octets: postconf(5) line_length_limit; RFC 5321 4.5.3.1.4 asks for 512 and more
+# Octets. Postfix takes 2048, postconf(5) line_length_limit, and adds parameters of its own.
+MAX_LINE = 4096
 MAX_RECIPIENTS = 1000
 MAX_ERRORS = 50  # replies of 500 to 503 before the connection is closed
 

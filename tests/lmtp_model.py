@@ -14,7 +14,7 @@ from mailer.alias_table import Entry, Match
 from mailer.lmtp_events import Envelope
 from mailer.reply import NO_LIST_451, UNKNOWN_RECIPIENT_550, Reply
 
-MAX_LINE = 2048  # octets
+MAX_LINE = 4096  # octets
 MAX_RECIPIENTS = 1000
 MAX_FAULTS = 50  # of the client, since its last message
 MAX_SIZE = 100
