@@ -8,6 +8,7 @@ pipe(8) that it does not know as temporary.
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -58,9 +59,18 @@ def _flush() -> None:
 
 def _run(words: list[str]) -> int:
     arguments = _parser().parse_args(words)
+    if arguments.command in ("daemon", "lmtp", "webhook"):
+        hold_hangup()
     from mailer import commands
 
     return commands.run(arguments)
+
+
+def hold_hangup() -> None:
+    """
+    Have SIGHUP wait until it can be heeded; it would end the process.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 class _Parser(argparse.ArgumentParser):

@@ -274,9 +274,10 @@ class Daemon(Service):
 
 def install_hangup(reactor: Any, function: Callable[[], None]) -> None:
     """
-    Have a function called, in the reactor, on SIGHUP.
+    Have a function called, in the reactor, on SIGHUP; one that was held back comes now.
     """
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(function))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def _hostname(config: Config) -> str:

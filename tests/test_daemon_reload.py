@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from mailer.alias_list import AliasList
+from mailer.cli import hold_hangup
 from mailer.config import Token
 from mailer.daemon import install_hangup
 from mailer.errors import ConfigError, Fault, TemporaryError
@@ -241,9 +242,10 @@ def test_a_reload_between_storing_and_publishing_loses_nothing(make_site, fakes,
     site.start()
     site.odoo.run()
     assert len(slow.waiting) == 1
-    site.daemon.reload()
     site.reactor.thread = fakes.in_thread
+    site.daemon.reload()
     slow.finish()
+    assert site.look_up(b"aliases info@example.com") == b"OK odoo@example.com"
     site.odoo.run()
     assert site.look_up(b"aliases info@example.com") == b"OK odoo@example.com"
 
@@ -262,3 +264,21 @@ def test_sighup_calls_the_function_in_the_reactor(fakes):
     finally:
         signal.signal(signal.SIGHUP, before)
     assert [test_sighup_calls_the_function_in_the_reactor] == called
+
+
+def test_a_sighup_during_the_start_is_heeded_after_it(fakes):
+    """
+    It does not end the process; the configuration may have been read before it.
+    """
+    before = signal.getsignal(signal.SIGHUP)
+    called = []
+    reactor = fakes.Reactor()
+    reactor.callFromThread = called.append
+    try:
+        hold_hangup()
+        signal.raise_signal(signal.SIGHUP)
+        install_hangup(reactor, "reload")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    assert ["reload"] == called
