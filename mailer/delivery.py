@@ -26,7 +26,7 @@ from mailer.spool import MessageReader, Spool
 from mailer.verdict import Answer, all_replies, replies_for, reply_for_error
 from mailer.watched_client import WatchedClient
 
-FAIR_WAIT = 10.0  # seconds
+FAIR_WAIT = 5.0  # seconds
 _WEIGHT = 0.3  # of the latest call in the mean time of a call
 
 log = Logger()
@@ -39,8 +39,8 @@ class ServerDelivery:
     Args:
         clock: For the time that a delivery may wait for its turn.
         longest_wait: Seconds of it. Who would wait longer, as calls take at present, is
-            answered at once, so that a slow server does not keep Postfix's delivery
-            agents from the mail of others; None for the server's ``timeout``.
+            answered at once, so that a slow server, or one that hangs, does not keep
+            Postfix's delivery agents from the mail of others; None for the server's ``timeout``.
     """
 
     def __init__(
@@ -55,7 +55,8 @@ class ServerDelivery:
         self._clock = clock
         self._longest_wait = self.server.timeout if longest_wait is None else longest_wait
         self._slots = DeferredSemaphore(self.server.max_in_flight)
-        self._mean = 0.0  # seconds of a call
+        self._mean = 0.0  # seconds of a call that has ended
+        self._called_at = 0.0  # when the latest one began
         name = self.server.name
         self._in_flight = metrics.deliveries_in_flight.labels(name)
         self._seconds = metrics.delivery_seconds.labels(name)
@@ -92,8 +93,11 @@ class ServerDelivery:
         return self._client.refusal() or self._too_long()
 
     def _too_long(self) -> Reply | None:
+        if self._slots.tokens:
+            return None
         wait = self._mean * (len(self._slots.waiting) + 1) / self._slots.limit
-        return BUSY_451 if not self._slots.tokens and wait > self._longest_wait else None
+        stuck = self._clock.seconds() - self._called_at  # for so long nobody's turn has come
+        return BUSY_451 if max(wait, stuck) > self._longest_wait else None
 
     async def _in_turn(self, delivery: Delivery) -> list[Reply]:
         try:
@@ -119,7 +123,7 @@ class ServerDelivery:
         return [replies[recipient] for recipient in delivery.recipients]
 
     async def _call(self, delivery: Delivery) -> Answer:
-        started = self._clock.seconds()
+        self._called_at = started = self._clock.seconds()
         self._in_flight.inc()
         try:
             return await self._client.deliver(delivery)

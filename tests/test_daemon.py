@@ -10,6 +10,7 @@ import pytest
 
 from mailer.alias_list import AliasList
 from mailer.daemon import READY_TIMEOUT, Roles
+from mailer.delivery import FAIR_WAIT
 from mailer.errors import ListenError, TemporaryError
 from mailer.listen import Listen
 from mailer.store import FILE_NAME, Etags, Store
@@ -294,3 +295,23 @@ def test_an_odoo_that_hangs_is_not_waited_for(make_site, fakes):
     site.reactor.advance(70)
     site.odoo.run()
     assert len(site.odoo.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "reply"), [(("odoo", "other"), b"451 4.3.2"), (("odoo",), b"250 2.1.5")]
+)
+def test_a_server_that_hangs_takes_no_agents_from_another(make_site, fakes, tmp_path, names, reply):
+    """
+    Mail for it is put off at RCPT once nobody's turn comes; a server that is alone may take long.
+    """
+    declared = AliasList(transport={"info@example.com": ""})
+    fakes.store_list(tmp_path / "cache", fakes.make_server(names[0]), declared)
+    site = make_site(names=names)
+    site.start()
+    lmtp = site.reactor.factory_at(LMTP)
+    recipient = b"LHLO mx\r\nMAIL FROM:<s@example.org>\r\nRCPT TO:<info@example.com>\r\n"
+    for _ in range(site.config.servers[0].max_in_flight):
+        fakes.Connection(lmtp).send(recipient + b"DATA\r\nSubject: x\r\n\r\n.\r\n")
+    site.reactor.advance(FAIR_WAIT + 1)
+    assert fakes.Connection(lmtp).send(recipient).splitlines()[-1].startswith(reply)
+    site.odoo.run()

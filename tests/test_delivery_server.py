@@ -193,6 +193,26 @@ def test_who_would_wait_too_long_is_told_at_once(fakes):
     assert [OK_250, OK_250] == [*fakes.result_of(first), *fakes.result_of(second)]
 
 
+def test_who_would_wait_for_a_server_that_hangs_is_told_at_once(fakes):
+    """
+    As soon as nobody's turn has come for that long, however quick it was before.
+    """
+    counter = Counter(fakes, longest_wait=10.0)
+    for _ in range(5):
+        counter.deliver_now(Answer(200))
+    hanging = [counter.deliver() for _ in range(2)]
+    waiting = counter.deliver()
+    counter.clock.advance(10)
+    assert [BUSY_451] == fakes.result_of(waiting)
+    assert counter.server_delivery.refusal() is None
+    counter.clock.advance(1)
+    assert BUSY_451 == counter.server_delivery.refusal()
+    assert [BUSY_451] == fakes.result_of(counter.deliver())
+    counter.client.answer(Answer(200))
+    assert counter.server_delivery.refusal() is None
+    assert [True, False] == list(map(fakes.has_fired, hanging))
+
+
 def test_a_server_that_was_slow_is_not_refused_while_it_has_a_place(fakes):
     """
     Only who would have to wait can wait too long.
