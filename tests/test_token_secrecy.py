@@ -240,3 +240,22 @@ def test_a_slip_of_the_pen_shows_no_token(slips, delete):
         parse(text, "c.yaml", lambda name: "")
     except ConfigError as error:
         assert_secret(f"{error} {error!r} {error.faults!r}")
+
+
+class Watched(bytes):
+    """
+    Octets that are not to be compared one after the other, up to the first difference.
+    """
+
+    def __eq__(self, other):
+        raise AssertionError("this takes the longer, the more of it is right")
+
+    __hash__ = bytes.__hash__
+
+
+@pytest.mark.parametrize("given_", [SECRET, SECRET[:-1], OTHER, ""])
+def test_a_comparison_takes_as_long_for_any_token(given_):
+    """
+    It is hmac's, which does not tell where the two differ.
+    """
+    assert (given_ == SECRET) == Token(SECRET).is_value(Watched(given_.encode()))
