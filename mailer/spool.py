@@ -21,8 +21,11 @@ class Spool:
     """
 
     def __init__(self, folder: str | None = None) -> None:
-        self._file = tempfile.SpooledTemporaryFile(MAX_MEMORY, dir=folder)  # noqa: SIM115
+        self._folder = folder
+        self._memory = bytearray()
+        self._file: io.FileIO | None = None
         self._hash = hashlib.sha256()
+        self._closed = False
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -32,7 +35,15 @@ class Spool:
         Raises:
             OSError: The temporary file cannot be made or is full.
         """
-        self._file.write(data)
+        if self._file is not None:
+            _write_all(self._file, data)
+        elif self.size + len(data) <= MAX_MEMORY:
+            self._memory += data
+        else:
+            self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
+            _write_all(self._file, self._memory)
+            self._memory = bytearray()
+            _write_all(self._file, data)
         self._hash.update(data)
         self.size += len(data)
 
@@ -50,17 +61,30 @@ class Spool:
     def read(self, offset: int, size: int) -> bytes:
         """
         Return octets from an offset.
+
+        Raises:
+            ValueError: The spool is closed.
         """
-        self._file.seek(offset)
-        data = self._file.read(size)
-        self._file.seek(0, os.SEEK_END)
-        return data
+        if self._closed:
+            raise ValueError("a message that has been forgotten")
+        if self._file is not None:
+            return os.pread(self._file.fileno(), size, offset)
+        return bytes(memoryview(self._memory)[offset : offset + size])
 
     def close(self) -> None:
         """
         Forget the message.
         """
-        self._file.close()
+        self._closed = True
+        self._memory = bytearray()
+        if self._file is not None:
+            self._file.close()
+
+
+def _write_all(file: io.FileIO, data: bytes | bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 class MessageReader(io.RawIOBase):
