@@ -53,6 +53,7 @@ MAX_ERRORS = 50  # replies of 500 to 503 before the connection is closed
 _XFORWARD = "NAME ADDR PORT PROTO HELO IDENT SOURCE"
 _QUEUE_ID = re.compile(rb"[0-9A-Za-z.-]{1,64}")
 _END = b"\r\n.\r\n"
+_DOT_LINE = b"\r\n."
 
 Route = Callable[[str], Match | Reply]
 
@@ -97,6 +98,11 @@ class LmtpSession:
     def recipients(self) -> Sequence[Match]:
         """The accepted recipients of the transaction, in order."""
         return self._recipients
+
+    @property
+    def has_input(self) -> bool:
+        """Octets are kept that have yet to be looked at."""
+        return bool(self._input)
 
     def data_to_send(self) -> bytes:
         """
@@ -192,13 +198,13 @@ class LmtpSession:
 
     def _command(self, line: bytes) -> None:
         verb, _, argument = line.partition(b" ")
-        name = verb.upper().decode("ascii", "replace")
+        name = verb.upper()
         method = _COMMANDS.get(name)
         if method is not None:
             method(self, argument.strip())
-        elif name in ("HELO", "EHLO"):
+        elif name in (b"HELO", b"EHLO"):
             self._error(USE_LHLO_500)
-        elif name in ("AUTH", "BDAT", "EXPN", "HELP", "STARTTLS"):
+        elif name in (b"AUTH", b"BDAT", b"EXPN", b"HELP", b"STARTTLS"):
             self._error(NOT_IMPLEMENTED_502)
         else:
             self._error(UNKNOWN_COMMAND_500)
@@ -332,22 +338,24 @@ class LmtpSession:
         The CRLF before the message, put there by DATA, makes a dot at its very
         beginning one at the beginning of a line like any other.
         """
-        end = self._input.find(_END)
+        data = self._input
+        # Most of a message has no such line, and both questions are quickly answered:
+        # rfind() takes half of the time of find().
+        dots = b"." in data and data.rfind(_DOT_LINE) >= 0
+        end = data.find(_END) if dots else -1
         if end >= 0:
-            content, self._input = self._input[: end + 2], self._input[end + len(_END) :]
-            self._give(content)
+            content, self._input = data[: end + 2], data[end + len(_END) :]
+        else:
+            cut = len(data) - _partial_end(data)
+            content, self._input = data[:cut], data[cut:]
+        self._give(content.replace(_DOT_LINE, b"\r\n") if dots else content)
+        if end >= 0:
             self._end_message()
-            return True
-        cut = len(self._input) - _partial_end(self._input)
-        content, self._input = self._input[:cut], self._input[cut:]
-        self._give(content)
-        return False
+        return end >= 0
 
     def _give(self, content: bytes) -> None:
         if not content:
             return
-        if b"." in content:
-            content = content.replace(b"\r\n.", b"\r\n")
         if self._at_start:
             content, self._at_start = content[2:], False
         self._size += len(content)
@@ -367,16 +375,16 @@ class LmtpSession:
             self.send_replies(replies)
 
 
-_COMMANDS: dict[str, Callable[[LmtpSession, bytes], None]] = {
-    "LHLO": LmtpSession._lhlo,
-    "MAIL": LmtpSession._mail,
-    "RCPT": LmtpSession._rcpt,
-    "DATA": LmtpSession._data,
-    "XFORWARD": LmtpSession._xforward,
-    "RSET": LmtpSession._rset,
-    "NOOP": LmtpSession._noop,
-    "VRFY": LmtpSession._vrfy,
-    "QUIT": LmtpSession._quit,
+_COMMANDS: dict[bytes, Callable[[LmtpSession, bytes], None]] = {
+    b"LHLO": LmtpSession._lhlo,
+    b"MAIL": LmtpSession._mail,
+    b"RCPT": LmtpSession._rcpt,
+    b"DATA": LmtpSession._data,
+    b"XFORWARD": LmtpSession._xforward,
+    b"RSET": LmtpSession._rset,
+    b"NOOP": LmtpSession._noop,
+    b"VRFY": LmtpSession._vrfy,
+    b"QUIT": LmtpSession._quit,
 }
 
 
@@ -393,4 +401,6 @@ def _partial_end(data: bytes) -> int:
     """
     Return how many octets at the end of the data could begin the end of data.
     """
+    if b"\r" not in data[1 - len(_END) :]:
+        return 0
     return next((n for n in range(len(_END) - 1, 0, -1) if data.endswith(_END[:n])), 0)

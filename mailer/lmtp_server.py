@@ -8,18 +8,19 @@ meantime changes nothing, its delivery is finished all the same.
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailer.alias_table import Match
+from mailer.deadline import Deadline
 from mailer.delivery import Deliverer, summary
 from mailer.directory import Directory
 from mailer.lmtp import LmtpSession
@@ -55,7 +56,7 @@ log = Logger()
 
 
 @implementer(IPushProducer)
-class LmtpProtocol(Protocol, TimeoutMixin):
+class LmtpProtocol(Protocol):
     """
     One connection.
 
@@ -76,11 +77,9 @@ class LmtpProtocol(Protocol, TimeoutMixin):
         self._closing = False
         self._unread = False  # more replies than the client reads
         self._clock = clock
+        self._deadline = Deadline(clock, self._time_out)
         self._session_end = clock.seconds() + SESSION_TIMEOUT
         self._message_end: float | None = None  # while a message comes in
-
-    def callLater(self, period: float, function: Callable[[], None]) -> IDelayedCall:
-        return self._clock.callLater(period, function)
 
     def connectionMade(self) -> None:
         self.factory.connected(self)
@@ -93,18 +92,11 @@ class LmtpProtocol(Protocol, TimeoutMixin):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True
-        self.setTimeout(None)
+        self._deadline.end()
         self.factory.disconnected(self)
         if not self._delivering and self._spool is not None:
             self.factory.interrupted(self._spool)
             self._drop_spool()
-
-    def timeoutConnection(self) -> None:
-        if self._closing:
-            self.transport.abortConnection()
-            return
-        self.factory.metrics.protocol_errors.labels("lmtp").inc()
-        self._close(TIMEOUT_421)
 
     def pauseProducing(self) -> None:
         self._unread = True
@@ -130,6 +122,13 @@ class LmtpProtocol(Protocol, TimeoutMixin):
             self._dispatch(event)
         self._limit_time(answered=self._send())
 
+    def _time_out(self) -> None:
+        if self._closing:
+            self.transport.abortConnection()
+            return
+        self.factory.metrics.protocol_errors.labels("lmtp").inc()
+        self._close(TIMEOUT_421)
+
     def _limit_time(self, answered: bool) -> None:
         """
         Set the time in which the next thing has to happen.
@@ -138,18 +137,18 @@ class LmtpProtocol(Protocol, TimeoutMixin):
             return
         now = self._clock.seconds()
         if self._message_end is not None:
-            self.setTimeout(max(0.0, min(DATA_TIMEOUT, self._message_end - now)))
+            self._deadline.set(min(now + DATA_TIMEOUT, self._message_end))
         elif answered:
-            self.setTimeout(max(0.0, min(COMMAND_TIMEOUT, self._session_end - now)))
+            self._deadline.set(min(now + COMMAND_TIMEOUT, self._session_end))
 
     def _dispatch(self, event: Event) -> None:
         match event:
+            case MessageData(data):
+                self._keep(data)
             case MessageStarted(envelope):
                 self._envelope = envelope
                 self._message_end = self._clock.seconds() + MESSAGE_TIMEOUT
                 self._start_spool()
-            case MessageData(data):
-                self._keep(data)
             case MessageDiscarded():
                 self._drop_spool()
             case MessageEnded():
@@ -193,10 +192,10 @@ class LmtpProtocol(Protocol, TimeoutMixin):
             self._delivered([LOCAL_ERROR_451] * len(self._session.recipients))
             return
         self._delivering = True
-        self.setTimeout(None)
-        self.transport.pauseProducing()
-        delivery = self.factory.deliver(envelope, spool)
-        delivery.addCallback(self._delivered)
+        self._deadline.clear()
+        self.factory.deliver(envelope, spool).addCallback(self._delivered)
+        if self._delivering:
+            self.transport.pauseProducing()
 
     def _delivered(self, replies: list[Reply]) -> None:
         self._delivering = False
@@ -209,8 +208,12 @@ class LmtpProtocol(Protocol, TimeoutMixin):
         if self._stopping:
             self._close(SHUTTING_DOWN_421)
             return
-        # Not from here: a client may have pipelined hundreds of messages.
-        self._clock.callLater(0, self._resume)
+        if self._session.has_input:
+            # Not from here: a client may have pipelined hundreds of messages.
+            self._clock.callLater(0, self._resume)
+            return
+        self._limit_time(answered=True)
+        self._read_on()
 
     def _resume(self) -> None:
         if not self._gone and not self._closing:
@@ -238,7 +241,7 @@ class LmtpProtocol(Protocol, TimeoutMixin):
         """
         self._closing = True
         self._send()
-        self.setTimeout(CLOSE_TIMEOUT)
+        self._deadline.set(self._clock.seconds() + CLOSE_TIMEOUT)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -274,6 +277,9 @@ class LmtpFactory(Factory):
         self.hostname = hostname
         self.max_message_size = max_message_size
         self.spool_folder = spool_folder
+        # Looked up once each, by code and by result.
+        self._recipients = cache(metrics.lmtp_recipients.labels)
+        self._messages = cache(metrics.lmtp_messages.labels)
         self._keep_interrupted = keep_interrupted
         self._clock = clock
         self._connections: set[LmtpProtocol] = set()
@@ -299,7 +305,7 @@ class LmtpFactory(Factory):
             if refusal is None:
                 return match
             reply = refusal  # before the message is sent, which may be large
-        self.metrics.lmtp_recipients.labels(reply.code).inc()
+        self._recipients(reply.code).inc()
         return reply
 
     def deliver(self, envelope: Envelope, spool: Spool) -> Deferred[list[Reply]]:
@@ -315,9 +321,9 @@ class LmtpFactory(Factory):
         """
         Count the replies to one message.
         """
-        self.metrics.lmtp_messages.labels(summary(replies)).inc()
+        self._messages(summary(replies)).inc()
         for reply in replies:
-            self.metrics.lmtp_recipients.labels(reply.code).inc()
+            self._recipients(reply.code).inc()
 
     def connected(self, protocol: LmtpProtocol) -> None:
         """
@@ -338,7 +344,7 @@ class LmtpFactory(Factory):
         """
         Note a message whose end never came, and keep it if that is wanted.
         """
-        self.metrics.lmtp_messages.labels("interrupted").inc()
+        self._messages("interrupted").inc()
         log.warn("a message was interrupted after {size} octets", size=spool.size)
         if not self._keep_interrupted:
             return

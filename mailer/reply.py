@@ -6,7 +6,7 @@ Source: RFC 5321 4.2, RFC 2033 5, RFC 3463 (enhanced status codes), sysexits(3).
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_TEXT = 500  # octets: RFC 5321 4.5.3.1.5 allows 512 for the whole line
 
@@ -31,6 +31,7 @@ class Reply:
     code: int
     status: str
     text: str
+    _line: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599:
@@ -40,6 +41,7 @@ class Reply:
             if match is None or match[1] != str(self.code)[0]:
                 raise ValueError(f"status {self.status!r} does not go with code {self.code}")
         object.__setattr__(self, "text", printable(self.text))
+        object.__setattr__(self, "_line", f"{self}\r\n".encode("ascii"))
 
     @property
     def is_success(self) -> bool:
@@ -58,13 +60,15 @@ class Reply:
         """
         Return the reply as it goes over the wire, CRLF included.
         """
-        return f"{self}\r\n".encode("ascii")
+        return self._line
 
 
 def printable(text: str) -> str:
     """
     Return the text as one line of printable ASCII, at most 500 octets.
     """
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())[:MAX_TEXT]
     words = "".join(c if " " < c <= "~" else " " if c.isspace() else "?" for c in text)
     return " ".join(words.split())[:MAX_TEXT]
 

@@ -22,7 +22,7 @@ LAYERS = {
         metrics odoo postfix spool store tls
     """,
     2: """
-        connection_limit delivery directory http_server listening lmtp_server quick_reader
+        connection_limit deadline delivery directory http_server listening lmtp_server quick_reader
         refresh socketmap_server watched_client web
     """,
     3: """
