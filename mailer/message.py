@@ -59,15 +59,18 @@ def parse_header(beginning: bytes) -> Header:
     length = min(len(lead) + sum(map(len, fields)), len(beginning))
     if fields and length == MAX_HEADER:
         length -= len(fields.pop())  # perhaps only the beginning of a field
-    kept = [field for field in fields if _name(field) not in _REMOVED]
+    named = [(field.partition(b":")[0].lower(), field) for field in fields]
+    kept = [(name, field) for name, field in named if name not in _REMOVED]
     # A bare CR before the LF of an empty line would make one line end of both.
-    joint = b"\n" if kept and kept[-1][-1:] == b"\r" and beginning[length:][:1] == b"\n" else b""
+    joint = b"\n" if kept and kept[-1][1][-1:] == b"\r" and beginning[length:][:1] == b"\n" else b""
     return Header(
         lead=lead,
-        kept=b"".join(kept) + joint,
+        kept=b"".join(field for _, field in kept) + joint,
         length=length,
         delivered_to=frozenset(
-            fold(decode(_value(f))).strip("<>") for f in fields if _name(f) == b"delivered-to"
+            fold(decode(_value(field))).strip("<>")
+            for name, field in named
+            if name == b"delivered-to"
         ),
         message_id=_first(kept, b"message-id"),
         queue_id=_queue_id(_first(kept, b"received")),
@@ -120,16 +123,12 @@ def _lines(data: bytes) -> Iterator[bytes]:
     return (match[0] for match in _LINE.finditer(data))
 
 
-def _name(field: bytes) -> bytes:
-    return field.partition(b":")[0].lower()
-
-
 def _value(field: bytes) -> bytes:
     return b" ".join(field.partition(b":")[2].split())
 
 
-def _first(fields: list[bytes], name: bytes) -> bytes:
-    return next((_value(field) for field in fields if _name(field) == name), b"")
+def _first(fields: list[tuple[bytes, bytes]], wanted: bytes) -> bytes:
+    return next((_value(field) for name, field in fields if name == wanted), b"")
 
 
 def _queue_id(received: bytes) -> str:
