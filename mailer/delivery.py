@@ -100,8 +100,11 @@ class ServerDelivery:
         return BUSY_451 if max(wait, stuck) > self._longest_wait else None
 
     async def _in_turn(self, delivery: Delivery) -> list[Reply]:
+        turn = self._slots.acquire()
+        if not turn.called:
+            turn.addTimeout(self._longest_wait, self._clock)
         try:
-            await self._slots.acquire().addTimeout(self._longest_wait, self._clock)
+            await turn
         except (CancelledError, DeadlineError):
             return _all(delivery, BUSY_451)
         try:

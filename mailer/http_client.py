@@ -4,25 +4,33 @@ HTTP as we speak it: connections, their trust, bodies out and in.
 Source: RFC 9110, RFC 9112; what Twisted's client leaves to its users.
 """
 
+import os
 from collections.abc import Sequence
 from io import RawIOBase
 from typing import Any
 
 from OpenSSL import crypto
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IConsumer, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import (
+    URI,
     Agent,
-    FileBodyProducer,
     HTTPConnectionPool,
     ResponseDone,
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import (
+    IAgent,
+    IAgentEndpointFactory,
+    IBodyProducer,
+    IPolicyForHTTPS,
+    IResponse,
+)
 from zope.interface import implementer
 
 from mailer.config import Server
@@ -30,6 +38,7 @@ from mailer.errors import ConfigError, EarlyAnswerError, Fault, ListError, NoAns
 from mailer.tls import StrictPolicy
 
 CONNECT_TIMEOUT = 10  # seconds
+PIECE = 65_536  # octets of a message that are read at once
 KEEP_CONNECTION = 10  # seconds: web servers wait longer, so they seldom close first
 
 
@@ -41,15 +50,52 @@ def make_agent(reactor: Any, server: Server) -> IAgent:
         ConfigError: The ``ca`` holds no certificates.
     """
     trust = trustRootFromCertificates(_certificates(server)) if server.ca else platformTrust()
-    policy = StrictPolicy(trust)
+    endpoints = _Endpoints(reactor, StrictPolicy(trust))
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = server.max_in_flight
     pool.cachedConnectionTimeout = KEEP_CONNECTION
     pool.retryAutomatically = False
     return PlainAgent(
-        Agent(reactor, policy, CONNECT_TIMEOUT),
-        Agent(reactor, policy, CONNECT_TIMEOUT, pool=pool),
+        Agent.usingEndpointFactory(reactor, endpoints),
+        Agent.usingEndpointFactory(reactor, endpoints, pool),
     )
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """
+    Endpoints that cost nothing until they connect.
+
+    Twisted's own looks the name over, and makes a TLS context, for each call, also
+    for one on a connection that was kept.
+    """
+
+    def __init__(self, reactor: Any, policy: IPolicyForHTTPS) -> None:
+        self._reactor = reactor
+        self._policy = policy
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        return _Endpoint(self, uri)
+
+    def make(self, uri: URI) -> IStreamClientEndpoint:
+        """
+        Return the endpoint that connects.
+        """
+        host = uri.host.decode("ascii")
+        endpoint = HostnameEndpoint(self._reactor, host, uri.port, CONNECT_TIMEOUT)
+        if uri.scheme == b"http":
+            return endpoint
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
+
+
+@implementer(IStreamClientEndpoint)
+class _Endpoint:
+    def __init__(self, endpoints: _Endpoints, uri: URI) -> None:
+        self._endpoints = endpoints
+        self._uri = uri
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        return self._endpoints.make(self._uri).connect(protocolFactory)
 
 
 @implementer(IAgent)
@@ -95,59 +141,68 @@ class PlainAgent:
         return response
 
 
-class BodyProducer(FileBodyProducer):
+@implementer(IBodyProducer)
+class BodyProducer:
     """
-    Produces a message; to be stopped where the answer comes before its end.
+    Sends a message as fast as the connection takes it; to be stopped where the answer comes first.
 
-    Twisted's own then leaves its Deferred unfired, and the connection open.
+    Twisted's own waits a turn of the reactor for each piece, the first too. Stopped,
+    it leaves its Deferred unfired, and the connection open.
 
     Args:
-        file: Is left open; it may have to be sent again.
+        file: Is sent from its beginning, and left open; it may have to be sent again.
     """
 
+    _consumer: Any = None
     _producing: Deferred[None] | None = None
-    _transport: Any = None
+    _paused = False
 
     def __init__(self, file: RawIOBase) -> None:
-        super().__init__(_Lent(file))
+        self._file = file
+        self.length = file.seek(0, os.SEEK_END)
+        file.seek(0)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         producing: Deferred[None] = Deferred()
-        self._producing = producing
-        # Twisted wraps the transport in a consumer that counts, and has no other way to it.
-        self._transport = getattr(consumer, "_consumer", consumer)
-        super().startProducing(consumer).addBoth(self._end)
+        self._consumer, self._producing = consumer, producing
+        self.resumeProducing()
         return producing
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        while self._producing is not None and not self._paused:
+            self._produce()
+
+    def stopProducing(self) -> None:
+        self._producing = None
 
     def abandon(self) -> None:
         """
         Stop, where the server has answered and wants no more.
         """
-        self.stopProducing()
         if self._producing is not None:
             self._end(Failure(EarlyAnswerError()))
-            self._transport.abortConnection()
+            # Twisted wraps the transport in a consumer that counts, and has no other way to it.
+            getattr(self._consumer, "_consumer", self._consumer).abortConnection()
+
+    def _produce(self) -> None:
+        try:
+            piece = self._file.read(PIECE)
+            if piece:
+                self._consumer.write(piece)
+        except Exception:
+            self._end(Failure())
+        else:
+            if not piece:
+                self._end(None)
 
     def _end(self, result: Any) -> None:
         producing, self._producing = self._producing, None
         if producing is not None:
             producing.callback(result)
-
-
-class _Lent:
-    """
-    A file that is not its reader's to close.
-    """
-
-    def __init__(self, file: RawIOBase) -> None:
-        self.read = file.read
-        self.seek = file.seek
-        self.tell = file.tell
-
-    def close(self) -> None:
-        """
-        Leave it open.
-        """
 
 
 class _Content(Protocol):

@@ -146,6 +146,10 @@ class OdooClient:
         self.server = server
         self.marked = marked
         self._token = server.token
+        self._urls = {
+            name: _Url.from_text(f"{server.url}/mail_delivery/{name}")
+            for name in ("aliases", "transport", "pipe")
+        }
         self._http = HTTPClient(agent, cast(Any, CookieJar(_NO_COOKIES)))
         self._clock = clock
         self._on_mark = on_mark
@@ -290,7 +294,6 @@ class OdooClient:
             headers["X-Mail-Recipients"] = [encode(_listed(delivery.recipients))]
         if delivery.queue_id:
             headers["X-Mail-Queue-Id"] = [delivery.queue_id]
-        delivery.body.seek(0)  # it may have been sent before, with the other token
         producer = BodyProducer(delivery.body)
         response = await self._request("POST", "pipe", headers, producer)
         marked = self._note_mark(response)
@@ -309,12 +312,11 @@ class OdooClient:
     async def _request(
         self, method: str, name: str, headers: dict[str, Any], body: BodyProducer | None
     ) -> IResponse:
-        url = _Url.from_text(f"{self.server.url}/mail_delivery/{name}")
         return cast(
             IResponse,
             await self._http.request(
                 method,
-                url,
+                self._urls[name],
                 headers=Headers(headers),
                 data=body,
                 allow_redirects=False,

@@ -335,23 +335,12 @@ class Odoo:
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
         headers = {name.lower(): value for name, value in headers.items()}
-        while len(body) < int(headers.get("content-length", 0)):
-            _global_reactor().runUntilCurrent()  # a body is sent in steps of the cooperator
-            body = transport.value().partition(b"\r\n\r\n")[2]
         transport.clear()
         method, path, _ = first.split(" ")
         request = SimpleNamespace(method=method, path=path, headers=headers, body=body)
         self.requests.append(request)
-        for _ in range(3):
-            _global_reactor().runUntilCurrent()
         code, content, *more = self.answer(request)
         fields = {"Content-Length": len(content), **(more[0] if more else {})}
         lines = [f"HTTP/1.1 {code} x", *(f"{name}: {value}" for name, value in fields.items())]
         protocol.dataReceived("\r\n".join([*lines, "", ""]).encode() + content)
         return True
-
-
-def _global_reactor():
-    from twisted.internet import reactor
-
-    return reactor

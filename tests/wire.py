@@ -61,6 +61,30 @@ class Call:
         self._deferred.cancel()
 
 
+class Transport(StringTransport):
+    """
+    Takes so much at once and no more, as a connection does.
+    """
+
+    _room = 65_536
+    _full = False
+
+    def write(self, data):
+        super().write(data)
+        self._room -= len(data)
+        if self._room < 0 and self.producer is not None:
+            self._full = True
+            self.producer.pauseProducing()
+
+    def make_room(self):
+        """
+        Send what was written.
+        """
+        self._room, full, self._full = 65_536, self._full, False
+        if full and self.producer is not None:
+            self.producer.resumeProducing()
+
+
 class Wire:
     """
     Args:
@@ -117,7 +141,7 @@ class Wire:
         if self._accepted < self.connections:
             factory = self.reactor.tcpClients[self._accepted][2]
             self._accepted += 1
-            self.transport = StringTransport(lenient=True)
+            self.transport = Transport(lenient=True)
             self.protocol = factory.buildProtocol(None)
             self.protocol.makeConnection(self.transport)
 
@@ -141,9 +165,8 @@ class Wire:
         for _ in range(10_000):
             if len(body) >= int(headers.get("content-length", 0)):
                 break
-            send_bodies()
+            self.run_bodies()
             body = self.transport.value().partition(b"\r\n\r\n")[2]
-        send_bodies()
         self.transport.clear()
         return line, headers, body
 
@@ -169,9 +192,9 @@ class Wire:
 
     def run_bodies(self):
         """
-        Let the bodies of requests go on.
+        Let the body of the request go on.
         """
-        send_bodies()
+        self.transport.make_room()
 
     def end(self):
         """
@@ -185,12 +208,3 @@ class Wire:
     def _begin(self, coroutine):
         self._calls.append(call := Call(coroutine))
         return call
-
-
-def send_bodies():
-    """
-    Let the bodies of requests go on, which Twisted leaves to the global reactor.
-    """
-    from twisted.internet import reactor
-
-    reactor.runUntilCurrent()
