@@ -6,12 +6,13 @@ Source: socketmap_table(5).
 
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailer.deadline import Deadline
 from mailer.directory import Directory
 from mailer.metrics import Metrics
 from mailer.quick_reader import QuickReader
@@ -37,14 +38,12 @@ class SocketmapProtocol(Protocol):
     def __init__(self, clock: IReactorTime) -> None:
         self._reader = RequestReader()
         self._clock = clock
-        self._asked_at = 0.0
-        self._timeout: IDelayedCall | None = None
+        self._idle = Deadline(clock, self._drop)
 
     def connectionMade(self) -> None:
         self.factory.metrics.socketmap_connections.inc()
         self.transport.registerProducer(self, streaming=True)
-        self._asked_at = self._clock.seconds()
-        self._limit_time()
+        self._idle.set(self._clock.seconds() + IDLE_TIMEOUT)
         self.factory.quick_reader.read_from(self.transport, self.replies_to)
 
     def dataReceived(self, data: bytes) -> None:
@@ -59,16 +58,16 @@ class SocketmapProtocol(Protocol):
         requests = self._reader.receive_data(data)
         replies = b""
         if requests:
-            self._asked_at = started = self._clock.seconds()
-            replies = self.factory.answer(requests, started)
+            now = self._clock.seconds()
+            self._idle.set(now + IDLE_TIMEOUT)
+            replies = self.factory.answer(requests, now)
         if self._reader.fault:
             self._cut(replies)
             return b""
         return replies
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
+        self._idle.end()
         self.factory.quick_reader.leave(self.transport)
         self.factory.metrics.socketmap_connections.dec()
 
@@ -81,6 +80,9 @@ class SocketmapProtocol(Protocol):
     def stopProducing(self) -> None:
         pass  # connectionLost follows
 
+    def _drop(self) -> None:
+        self.transport.abortConnection()
+
     def _cut(self, replies: bytes) -> None:
         self.factory.metrics.protocol_errors.labels("socketmap").inc()
         log.warn("socketmap connection cut: {reason}", reason=self._reader.fault)
@@ -88,15 +90,6 @@ class SocketmapProtocol(Protocol):
         self.transport.write(replies)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
-
-    def _limit_time(self) -> None:
-        """
-        Look again when it may have been idle for too long: cheaper than at each request.
-        """
-        left = self._asked_at + IDLE_TIMEOUT - self._clock.seconds()
-        self._timeout = self._clock.callLater(left, self._limit_time) if left > 0 else None
-        if self._timeout is None:
-            self.transport.abortConnection()
 
 
 class SocketmapFactory(Factory):
