@@ -17,9 +17,15 @@ from mailer.visible import one_line
 
 MAX_HEADER = 262_144  # octets; fields beyond are left as they are
 
-_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)?")
-_FIELD = re.compile(rb"From |[\x21-\x39\x3b-\x7e]*:|[\t ]")
-_REMOVED = (b"delivered-to", b"return-path")
+# A "From " line goes with what stands before it: Python's parser skips it, and adds a
+# continuation line behind it to the field before it.
+_NAME = rb"[\x21-\x39\x3b-\x7e]*+:"
+_MORE = rb"[\t ]|From "
+_REST_OF_LINE = rb"[^\r\n]*+(?:\r\n|\n|\r)?"
+_HEADER = re.compile(rb"(?:(?:%b|%b)%b)*+" % (_NAME, _MORE, _REST_OF_LINE))
+_LEAD = re.compile(rb"(?:(?:%b)%b)*+" % (_MORE, _REST_OF_LINE))
+_REST_OF_FIELD = re.compile(rb"%b(?:(?:%b)%b)*+" % (_REST_OF_LINE, _MORE, _REST_OF_LINE))
+_TO_LAST_FIELD = re.compile(rb"(?s:.*[\r\n])?(?=%b)" % _NAME)
 _QUEUE_ID = re.compile(rb"\(Postfix[^)]*\)(?:\s+with\s+\S+)?\s+id\s+([0-9A-Za-z]{5,40})\b")
 
 
@@ -50,31 +56,32 @@ class Header:
 
 def parse_header(beginning: bytes) -> Header:
     """
-    Read the header.
+    Read the header; what it costs depends on the fields that matter, not on how many there are.
 
     Args:
         beginning: The first ``MAX_HEADER`` octets of the message, or all of it.
     """
-    lead, fields = _fields(beginning)
-    length = min(len(lead) + sum(map(len, fields)), len(beginning))
-    if fields and length == MAX_HEADER:
-        length -= len(fields.pop())  # perhaps only the beginning of a field
-    named = [(field.partition(b":")[0].lower(), field) for field in fields]
-    kept = [(name, field) for name, field in named if name not in _REMOVED]
+    header = beginning[: _HEADER.match(beginning).end()]  # type: ignore[union-attr]
+    tail = _last_line_of_body(header)
+    lead = header[: min(tail, _LEAD.match(header).end())]  # type: ignore[union-attr]
+    start, end = len(lead), len(header)
+    if start < end == MAX_HEADER:  # the last field is perhaps only the beginning of one
+        end = tail if tail < end else _TO_LAST_FIELD.match(header).end()  # type: ignore[union-attr]
+    fields = _Fields(header, start, tail if start < tail < end else end)
+    delivered = list(fields.places(b"delivered-to"))
+    removed = sorted([*delivered, *fields.places(b"return-path")])
+    edges = [start, *(edge for place in removed for edge in place), end]
+    kept = b"".join(header[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True))
     # A bare CR before the LF of an empty line would make one line end of both.
-    joint = b"\n" if kept and kept[-1][1][-1:] == b"\r" and beginning[length:][:1] == b"\n" else b""
+    joint = b"\n" if kept[-1:] == b"\r" and beginning[end : end + 1] == b"\n" else b""
     return Header(
-        lead=lead,
-        kept=b"".join(field for _, field in kept) + joint,
-        length=length,
-        delivered_to=frozenset(
-            fold(decode(_value(field))).strip("<>")
-            for name, field in named
-            if name == b"delivered-to"
-        ),
-        message_id=_first(kept, b"message-id"),
-        queue_id=_queue_id(_first(kept, b"received")),
-        newline=b"\n" if fields and not fields[0].endswith(b"\r\n") else b"\r\n",
+        lead=lead if not lead or lead.endswith((b"\r", b"\n")) else lead + b"\n",
+        kept=kept + joint,
+        length=end,
+        delivered_to=frozenset(fold(decode(_value(header[a:b]))).strip("<>") for a, b in delivered),
+        message_id=fields.first(b"message-id"),
+        queue_id=_queue_id(fields.first(b"received")),
+        newline=fields.newline,
     )
 
 
@@ -97,38 +104,61 @@ def new_beginning(
     return header.lead + b"".join(line + header.newline for line in lines) + header.kept
 
 
-def _fields(beginning: bytes) -> tuple[bytes, list[bytes]]:
+class _Fields:
     """
-    Return the lines before the first field, and the fields with their continuation lines.
+    The fields of a header, found by their names.
     """
-    groups: list[list[bytes]] = [[]]  # the first is what stands before the first field
-    for line in _lines(beginning):
-        if not _FIELD.match(line):
-            break
-        # A "From " line goes with what stands before it: Python's parser skips
-        # it, and adds a continuation line behind it to the field before it.
-        if line.startswith((b" ", b"\t", b"From ")):
-            groups[-1].append(line)
-        else:
-            groups.append([line])
-    if len(groups[-1]) > 1 and groups[-1][-1].startswith(b"From "):
-        groups.append([groups[-1].pop()])  # as the last line it belongs to the body
-    lead, *fields = (b"".join(lines) for lines in groups)
-    if lead and not lead.endswith((b"\r", b"\n")):
-        lead += b"\n"
-    return lead, fields
+
+    def __init__(self, header: bytes, start: int, end: int) -> None:
+        self._header = header
+        self._start = start
+        self._end = end
+        # Every line end is one LF here, octets stay where they are; the first line has one, too.
+        self._lines = b"\n" + header[start:end].lower().replace(b"\r", b"\n")
+
+    @property
+    def newline(self) -> bytes:
+        """The line end of the first field, CRLF where there is none."""
+        first = self._header[self._start : self._end_of(self._start)]
+        return b"\n" if first and not first.endswith(b"\r\n") else b"\r\n"
+
+    def places(self, name: bytes) -> Iterator[tuple[int, int]]:
+        """
+        Yield where the fields of a name begin and end.
+        """
+        needle = b"\n%b:" % name
+        at = self._lines.find(needle)
+        while at >= 0:
+            end = self._end_of(self._start + at)
+            yield self._start + at, end
+            at = self._lines.find(needle, end - self._start)
+
+    def first(self, name: bytes) -> bytes:
+        """
+        Return the value of the first field of a name, empty where there is none.
+        """
+        for start, end in self.places(name):
+            return _value(self._header[start:end])
+        return b""
+
+    def _end_of(self, start: int) -> int:
+        return _REST_OF_FIELD.match(self._header, start, self._end).end()  # type: ignore[union-attr]
 
 
-def _lines(data: bytes) -> Iterator[bytes]:
-    return (match[0] for match in _LINE.finditer(data))
+def _last_line_of_body(header: bytes) -> int:
+    """
+    Return where a "From " line begins that is the last but not the only one, else the end.
+
+    Python's parser takes it for a part of the body.
+    """
+    end = len(header)
+    stop = end - 2 if header.endswith(b"\r\n") else end - header.endswith((b"\r", b"\n"))
+    last = max(header.rfind(b"\r", 0, stop), header.rfind(b"\n", 0, stop)) + 1
+    return last if last and header.startswith(b"From ", last) else end
 
 
 def _value(field: bytes) -> bytes:
     return b" ".join(field.partition(b":")[2].split())
-
-
-def _first(fields: list[tuple[bytes, bytes]], wanted: bytes) -> bytes:
-    return next((_value(field) for name, field in fields if name == wanted), b"")
 
 
 def _queue_id(received: bytes) -> str:

@@ -4,6 +4,7 @@ Tests for mailer.message.
 
 import email
 import re
+import tracemalloc
 from email import policy
 
 import pytest
@@ -301,3 +302,19 @@ def test_an_edited_message_is_one_of_its_recipients(message):
     Of an edited message the daemon itself sees what Odoo sees.
     """
     assert frozenset({"b@x"}) == parse_header(edited(message, ["b@x"])).delivered_to
+
+
+@pytest.mark.parametrize("line", [b"a:\r\n", b" \r\n", b"a:\r", b"From \n"])
+def test_a_header_of_tiny_fields_costs_no_more_than_another(line):
+    """
+    Of the lines that matter to nobody no objects are made, one by one.
+    """
+    beginning = b"Subject: x\r\n" + line * 50_000 + b"Message-ID: <m@x>\r\n\r\n"
+    tracemalloc.start()
+    try:
+        header = parse_header(beginning)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert b"<m@x>" == header.message_id
+    assert peak < 12 * len(beginning)
