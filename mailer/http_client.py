@@ -136,8 +136,10 @@ class PlainAgent:
         if coding not in (None, "", "identity"):
             unread: Deferred[bytes] = Deferred()
             unread.addErrback(lambda _: None)  # however it ends
-            response.deliverBody(_Content(0, whole=False, done=unread))
-            raise NoAnswerError(f"an answer in a coding that was not asked for, {coding!r}")
+            content = _Content(0, whole=False, done=unread)
+            response.deliverBody(content)
+            content.stop()  # it may never come, and nobody waits for it any more
+            raise NoAnswerError("an answer in a content coding that was not asked for")
         return response
 
 

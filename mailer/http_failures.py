@@ -26,7 +26,8 @@ def explained(response: IResponse) -> str:
                 "is the addon installed, and is this the right host and database?"
             )
         case code if 300 <= code <= 399:
-            return f"HTTP {code}, a redirect to {header_of(response, 'Location')!r}; not followed"
+            location = (header_of(response, "Location") or "")[:200]
+            return f"HTTP {code}, a redirect to {location!r}; not followed"
         case 502 | 503 | 504:
             return f"HTTP {response.code}, Odoo does not answer the proxy before it"
         case code:

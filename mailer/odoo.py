@@ -195,8 +195,8 @@ class OdooClient:
         deferred.addTimeout(seconds, self._clock, late)
         try:
             return await deferred
-        except MailerError:
-            raise
+        except MailerError as error:
+            raise type(error)(self._without_token(str(error))) from None
         except Exception as error:
             kind, reason = translated(error)
             raise kind(self._without_token(reason)) from None
@@ -260,7 +260,7 @@ class OdooClient:
         answer = await self._accepted(lambda token: self._get(token, name, etag))
         if answer.page is None:
             kind = NoAnswerError if answer.code in (502, 504) else TemporaryError
-            raise kind(self._without_token(f"{name}: {answer.refusal}"))
+            raise kind(f"{name}: {answer.refusal}")
         return answer.page
 
     async def _get(self, token: Token, name: str, etag: str) -> _PageAnswer:

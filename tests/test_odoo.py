@@ -426,6 +426,19 @@ def test_compressed_page(connect):
     assert isinstance(call.error, NoAnswerError)
 
 
+def test_a_coding_whose_body_never_comes(connect):
+    """
+    The connection is not kept for it, and what the server says is not repeated.
+    """
+    wire = connect()
+    call = wire.fetch()
+    echo = wire.server.token.value
+    headers = f"Content-Encoding: {echo}\r\nContent-Length: 100\r\n"
+    wire.answer(200, b"", headers, length=False)
+    assert isinstance(call.error, NoAnswerError)
+    assert wire.transport.disconnecting
+
+
 def test_chunked_page(connect):
     """
     A page in chunks ends with its last one.
