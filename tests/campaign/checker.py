@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from journal import Fate, ListHistory, Sent
 
 UNKNOWN = re.compile(r"550 5\.1\.1 ")  # the only permanent refusal that is ever right here
+STALE = 120.0  # seconds for which no list may get through the faults, at the most
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +146,11 @@ def _judge(
 
 def _refused_by_right(evidence: Evidence, mailbox: str, fate: Fate) -> bool:
     """
-    Say whether the address was unknown at some time before: a list in force may be an old one.
+    Say whether the address was unknown not long before: a list in force may be an old one.
     """
     if not UNKNOWN.match(fate.reply) or evidence.always(mailbox):
         return False
-    return evidence.history.was(False, mailbox, 0, fate.at)
+    return evidence.history.was(False, mailbox, fate.at - STALE, fate.at)
 
 
 def _bounced_by_right(evidence: Evidence, fate: Fate | None, bounce: Bounce) -> bool:

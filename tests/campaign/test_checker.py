@@ -2,8 +2,10 @@
 The judgement, with cases that never ought to occur.
 """
 
+import dataclasses
+
 import pytest
-from checker import Bounce, Copy, Evidence, check
+from checker import STALE, Bounce, Copy, Evidence, check
 from evidence import OdooLog, bounces_in, content_fault, copies_in, read_odoo_log, trouble_in
 from journal import Fate, ListHistory, Sent
 from messages import CHANGING, STEADY, TEAM, Message, content_of
@@ -154,7 +156,7 @@ def test_bounced_though_stored():
 
 def test_refused():
     """
-    An address is refused that was unknown at some time before; the list in force may be old.
+    An address is refused that was unknown not long before; the list in force may be old.
     """
     assert judged((ACCEPTED, UNKNOWN), copies=GOOD[:1], declared=False) == []
     changes = [(False, 5.0), (True, 6.0)]
@@ -166,6 +168,7 @@ def test_refused():
     [
         (UNKNOWN, []),
         (UNKNOWN, [(False, 11.0)]),
+        (dataclasses.replace(UNKNOWN, at=7.0 + STALE), [(False, 5.0), (True, 6.0)]),
         (Fate("refused", "554 5.7.1 Relay access denied", "", 10.0), [(False, 5.0)]),
     ],
 )
