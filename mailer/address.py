@@ -5,6 +5,8 @@ Source: RFC 5321 4.1.2, RFC 6531 3.3; postconf(5) recipient_delimiter.
 """
 
 import re
+from collections.abc import Callable
+from functools import cache
 
 from mailer.errors import ProtocolError
 
@@ -12,9 +14,7 @@ _LOCAL = r"[^\s@<>()\[\],;:\"\\\x00-\x20\x7f\ud800-\udfff]+"
 # \w would leave out the combining marks that many scripts need.
 _LABEL = r"(?:(?!\s)[0-9A-Za-z_\-\u00a1-\ud7ff\ue000-\U0010ffff])+"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
-_ADDRESS = re.compile(f"{_LOCAL}@{_DOMAIN}")
-_LOCAL_PART = re.compile(_LOCAL)
-_DOMAIN_NAME = re.compile(_DOMAIN)
+_ADDRESS = f"{_LOCAL}@{_DOMAIN}"
 # A source route is accepted and ignored, as RFC 5321 C asks.
 _PATH = re.compile(
     rb'<(?:@[^:<>"\s]+:)?(?P<mailbox>(?:"(?:[^"\\\r\n]|\\[ -~])*"|[^"@<>\s\x00-\x1f\x7f])*'
@@ -40,21 +40,21 @@ def is_address(word: str) -> bool:
 
     Stricter than RFC 5321: no quoting, no address literals, as in Odoo.
     """
-    return _ADDRESS.fullmatch(word) is not None
+    return _whole(_ADDRESS)(word) is not None
 
 
 def is_local_part(word: str) -> bool:
     """
     Say whether a word of a list is a bare local part.
     """
-    return _LOCAL_PART.fullmatch(word) is not None
+    return _whole(_LOCAL)(word) is not None
 
 
 def is_domain(word: str) -> bool:
     """
     Say whether a word is a domain name.
     """
-    return _DOMAIN_NAME.fullmatch(word) is not None
+    return _whole(_DOMAIN)(word) is not None
 
 
 def without_extension(address: str, delimiters: str) -> str | None:
@@ -109,3 +109,11 @@ def encode(address: str) -> bytes:
     Return the octets of an address that ``decode`` made.
     """
     return address.encode("utf-8", "surrogateescape")
+
+
+@cache
+def _whole(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    """
+    Return what matches a whole word; made when it is needed, as so large sets take their time.
+    """
+    return re.compile(pattern).fullmatch
