@@ -7,10 +7,10 @@ pipe(8) that it does not know as temporary.
 """
 
 import argparse
+import gc
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Run a command and exit with its status, sysexits(3).
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    gc.disable()  # of what is imported nothing is garbage; ``serve`` turns it on again
     try:
         status = _run(words)
     except SystemExit as error:
@@ -31,9 +32,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         status = 130
     except BaseException:
+        import traceback
+
         traceback.print_exc()
         status = os.EX_SOFTWARE
     _flush()
+    gc.freeze()  # nor is there at the end, where Python would look three times
     # A word of -c may be "pipe" too; 75 too often does no harm.
     if "pipe" in words and status not in _PIPE_STATUSES:
         status = os.EX_TEMPFAIL

@@ -2,6 +2,7 @@
 Running the reactor, for a service or for one call.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -57,6 +58,8 @@ def serve(service: Any, reactor: Any, lines: LogLines, ready: int | None = None)
     summing.start(SUM_UP, now=False)
     if ready is not None:
         reactor.callWhenRunning(lambda: service.when_ready().addCallback(_tell_ready, ready))
+    gc.freeze()  # what is there now stays to the end
+    gc.enable()
     reactor.run()
     lines.sum_up()
     return os.EX_OK

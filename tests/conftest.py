@@ -20,6 +20,16 @@ settings.register_profile("ci", settings.get_profile("desk"), derandomize=True, 
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
+@pytest.fixture(autouse=True)
+def garbage():
+    """
+    Undoes what a command does to the garbage collector, which is the process's own.
+    """
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def fakes():
     """

@@ -2,6 +2,7 @@
 Tests for mailer.cli: words in, exit status out.
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -223,6 +224,15 @@ def test_help_is_quick(run_process):
     )
     done = run_process("-c", program)
     assert done.stdout.endswith(b"\n[]\n")
+
+
+def test_no_time_goes_into_a_search_for_garbage(run):
+    """
+    Neither while the command is imported and run, nor at the end of the interpreter.
+    """
+    run("--version")
+    assert not gc.isenabled()
+    assert gc.get_freeze_count() > 0
 
 
 def test_pipe_answers_a_broken_installation_with_75(run_process):

@@ -2,6 +2,7 @@
 Tests for mailer.running.
 """
 
+import gc
 import io
 import os
 import subprocess
@@ -53,6 +54,21 @@ def test_a_service_is_bound_then_started_and_stopped_at_the_end():
     ((stop, _, _),) = reactor.triggers["before"]["shutdown"]
     stop()
     assert service.happened[-1] == "stopped"
+
+
+def test_a_service_collects_its_garbage():
+    """
+    Whoever started it has turned that off; what is there already is not searched again.
+    """
+    gc.disable()
+
+    class Running(MemoryReactorClock):
+        def run(self):
+            collecting.append((gc.isenabled(), gc.get_freeze_count() > 0))
+
+    collecting = []
+    serve(Noting(), Running(), LINES)
+    assert [(True, True)] == collecting
 
 
 def test_readiness_is_a_newline_once_the_reactor_runs():
