@@ -146,10 +146,6 @@ class OdooClient:
         self.server = server
         self.marked = marked
         self._token = server.token
-        self._urls = {
-            name: _Url.from_text(f"{server.url}/mail_delivery/{name}")
-            for name in ("aliases", "transport", "pipe")
-        }
         self._http = HTTPClient(agent, cast(Any, CookieJar(_NO_COOKIES)))
         self._clock = clock
         self._on_mark = on_mark
@@ -312,11 +308,12 @@ class OdooClient:
     async def _request(
         self, method: str, name: str, headers: dict[str, Any], body: BodyProducer | None
     ) -> IResponse:
+        url = _Url.from_text(f"{self.server.url}/mail_delivery/{name}")
         return cast(
             IResponse,
             await self._http.request(
                 method,
-                self._urls[name],
+                url,
                 headers=Headers(headers),
                 data=body,
                 allow_redirects=False,
