@@ -1,75 +1,139 @@
 """
-What one Odoo server declares, and the pages it is read from.
+The pages that a server's list is read from, and what is posted to us of it.
 
 Lenient where the formats are (comments, blank lines, continuation lines,
 several targets, many addresses a line), strict where a wrong page could pass
 for a list: one word that cannot be an address refuses the whole page.
 
-Source: virtual(5) and transport(5), TABLE FORMAT.
+Pages may come in pieces; they are read a little at a time.
+
+Source: virtual(5) and transport(5), TABLE FORMAT; RFC 7396 (JSON Merge Patch).
 """
 
-import json
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mailer.address import fold, is_address, is_domain, is_local_part
+from mailer.declared import (
+    OWN_NEXTHOP,
+    AliasList,
+    Changes,
+    Declared,
+    ListBuilder,
+    Targets,
+    named_by,
+    own_or,
+)
 from mailer.errors import ListError
+from mailer.page_text import JsonText, lines, texts
+from mailer.sharded import Sharded, new_shards, shard_of
 
-Targets = tuple[str, ...]
+__all__ = [
+    "OWN_NEXTHOP",
+    "AliasList",
+    "Patch",
+    "Targets",
+    "parse_aliases",
+    "parse_mapping",
+    "parse_patch",
+    "parse_transport",
+]
 
-OWN_NEXTHOP = ""  # the daemon's own next hop, INTERFACE of transport_maps
+PageContent = bytes | Iterable[bytes]
 
 _NEXTHOP = re.compile(r"[A-Za-z][\w.-]*:[!-~]*")
 
 
 @dataclass(frozen=True, slots=True)
-class AliasList:
+class Patch:
     """
-    The addresses of one server, all folded.
+    What has changed of a page of ``/mail_delivery/aliases``; None takes an entry away.
 
     Args:
-        aliases: Full address to its targets, at least one, full addresses.
-        local_parts: Local part to its targets; the local part itself stands
-            for "the address that was asked". Valid in every honoured domain.
-        domains: Where Odoo honours the local parts.
-        transport: Address to next hop; ``OWN_NEXTHOP`` for the daemon's own.
+        count: How many aliases and local parts there are afterwards.
+        domains: All of them, None if they stay.
     """
 
-    aliases: Mapping[str, Targets] = field(default_factory=dict)
-    local_parts: Mapping[str, Targets] = field(default_factory=dict)
-    domains: frozenset[str] = frozenset()
-    transport: Mapping[str, str] = field(default_factory=dict)
+    count: int
+    aliases: Mapping[str, Targets | None] = field(default_factory=dict)
+    local_parts: Mapping[str, Targets | None] = field(default_factory=dict)
+    domains: frozenset[str] | None = None
 
-    def __len__(self) -> int:
-        return len(self.names())
-
-    def names(self) -> frozenset[str]:
+    def changes_of(self, known: AliasList) -> Changes:
         """
-        Return every address and local part that is declared.
+        Return what the patch changes of the list that it was made for.
+
+        Raises:
+            ListError: It was made for another: the count does not fit.
         """
-        return frozenset((*self.aliases, *self.transport, *self.local_parts))
+        named: dict[str, int] = {}
+        aliases, before = _kept(self.aliases, {}), {}
+        for address in aliases:
+            before[address] = (known.entries.get(address) or _NOTHING)[0]
+            _count(named, before[address], aliases[address])
+        parts = _kept(self.local_parts, known.parts)
+        for name, targets in parts.items():
+            _count(named, known.parts.get(name), targets)
+        entries: dict[str, Declared | None] = {}
+        for address in {**aliases, **named}:
+            was = known.entries.get(address)
+            targets, _, count = was or _NOTHING
+            now = (aliases.get(address, targets), None, count + named.get(address, 0))
+            if now != (was or _NOTHING):
+                entries[address] = None if now == _NOTHING else now
+        same_domains = self.domains is None or self.domains == known.domains
+        changes = Changes(entries, parts, None if same_domains else self.domains, whole=True)
+        if known.changed(changes).count != self.count:
+            raise ListError(f"the changes do not make {self.count} aliases of those in force")
+        return changes
 
 
-def parse_aliases(page: bytes) -> AliasList:
+_NOTHING: Declared = (None, None, 0)
+
+
+def _kept(changes: Mapping[str, Targets | None], known: Mapping[str, Targets]) -> dict[str, Any]:
     """
-    Read the page of ``/mail_delivery/aliases``, text or JSON; ``transport`` stays empty.
+    Return the changes as a list keeps them, without those that change nothing.
+    """
+    kept = {
+        name: None if targets is None else own_or(name, targets)
+        for name, targets in changes.items()
+    }
+    return {name: targets for name, targets in kept.items() if known.get(name, 0) != targets}
+
+
+def _count(named: dict[str, int], before: Targets | None, after: Targets | None) -> None:
+    """
+    Count how often addresses are targets, after less before.
+    """
+    for targets, step in ((before, -1), (after, 1)):
+        for target in named_by(targets):
+            named[target] = named.get(target, 0) + step
+
+
+def parse_aliases(page: PageContent) -> AliasList:
+    """
+    Read the page of ``/mail_delivery/aliases``, text or JSON.
+
+    ``transport`` stays empty; a JSON page may say that the list is whole without.
 
     Raises:
         ListError: The page is not an alias list; says where and why.
     """
-    text = _text(page)
-    if text.lstrip()[:1] in ("{", "["):
-        return _parse_json(text)
-    aliases: dict[str, Targets] = {}
-    for number, words in _lines(text):
+    pieces, is_json = _peeked(texts(page))
+    if is_json:
+        return _parse_json(JsonText(pieces))
+    builder = ListBuilder()
+    for number, words in _lines(pieces):
         address, *targets = (_address(word, number) for word in words)
-        aliases[address] = _merged(aliases.get(address, ()), targets or [address])
-    return AliasList(aliases)
+        builder.alias(address, targets or [address])
+    return builder.build(frozenset(), whole=False)
 
 
-def parse_transport(page: bytes) -> dict[str, str]:
+def parse_transport(page: PageContent) -> Mapping[str, str]:
     """
     Read the page of ``/mail_delivery/transport``: address to next hop.
 
@@ -78,19 +142,51 @@ def parse_transport(page: bytes) -> dict[str, str]:
     Raises:
         ListError: The page is not a transport list; says where and why.
     """
-    transport: dict[str, str] = {}
-    for number, words in _lines(_text(page)):
+    transport: list[dict[str, str]] = new_shards()
+    for number, words in _lines(texts(page)):
         waiting: list[str] = []
         for word in words:
             if ":" not in word:
-                waiting.append(_address(word, number))
+                address = _address(word, number)
+                waiting.append(address)
+                transport[shard_of(address)][address] = OWN_NEXTHOP
                 continue
             if not waiting or not _NEXTHOP.fullmatch(word):
                 raise ListError(f"line {number}: {_excerpt(word)} is no next hop for an address")
-            transport.update(dict.fromkeys(waiting, word))
+            for address in waiting:
+                transport[shard_of(address)][address] = word
             waiting = []
-        transport.update(dict.fromkeys(waiting, OWN_NEXTHOP))
-    return transport
+    return Sharded(transport)
+
+
+def parse_patch(page: PageContent) -> Patch:
+    """
+    Read what has changed of the JSON page, a merge patch of it.
+
+    Raises:
+        ListError: It is not such a patch, or one that leaves no list whose every target is
+            ours; says where and why.
+    """
+    aliases: dict[str, Targets | None] = {}
+    parts: dict[str, Targets | None] = {}
+    others: dict[str, Any] = {}
+    text = JsonText(texts(page))
+    if not text.begins_with("{"):
+        raise ListError("not JSON, or JSON of another kind")
+    for member in _members(text):
+        if member == "aliases":
+            _patched(text, aliases, _whole_address)
+        elif member == "local_parts":
+            _patched(text, parts, _local_part)
+        else:
+            others[member] = text.value()
+    text.end()
+    if others.get("transport", True) is not True:
+        raise ListError('"transport" is no longer true')
+    if type(others.get("count")) is not int:
+        raise ListError('no "count" in it')
+    domains = _domains(others["domains"]) if others.get("domains", ()) != () else None
+    return Patch(others["count"], aliases, parts, domains)
 
 
 def parse_mapping(mapping: Any) -> AliasList:
@@ -107,33 +203,34 @@ def parse_mapping(mapping: Any) -> AliasList:
     """
     if not isinstance(mapping, dict):
         raise ListError(f"a mapping was expected, not {_kind(mapping)}")
-    aliases: dict[str, Targets] = {}
-    transport: dict[str, str] = {}
+    builder = ListBuilder()
     for key, value in mapping.items():
         account = _address(key, 0)
-        transport[account] = OWN_NEXTHOP
+        builder.transport(account, OWN_NEXTHOP)
         for name in _names(value, account):
             alias = _address(name if "@" in name else name + account[account.index("@") :], 0)
-            aliases[alias] = _merged(aliases.get(alias, ()), [account])
-    return AliasList(aliases, transport=transport)
+            builder.alias(alias, [account])
+    return builder.build(frozenset(), whole=False)
 
 
-def _text(page: bytes) -> str:
-    try:
-        text = page.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ListError(f"octet {error.start} is not UTF-8 text") from None
-    if text.lstrip().startswith("<"):
-        raise ListError("an HTML page, not a list")
-    return text
+def _peeked(pieces: Iterator[str]) -> tuple[Iterator[str], bool]:
+    """
+    Return the pieces, and whether they begin like JSON.
+    """
+    begin = ""
+    for piece in pieces:
+        begin += piece
+        if begin.lstrip():
+            break
+    return itertools.chain([begin], pieces), begin.lstrip()[:1] in ("{", "[")
 
 
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(pieces: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """
     Yield the number and the words of each logical line.
     """
     number, words = 0, list[str]()
-    for count, line in enumerate(text.split("\n"), 1):
+    for count, line in enumerate(lines(pieces), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
@@ -146,33 +243,91 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
         yield number, words
 
 
-def _parse_json(text: str) -> AliasList:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ListError("begins like JSON, but is not") from None
-    if not isinstance(document, dict) or not isinstance(document.get("aliases"), dict):
-        raise ListError('JSON of another kind: no mapping "aliases" in it')
-    local_parts = document.get("local_parts", {})
-    if not isinstance(local_parts, dict):
-        raise ListError(f'"local_parts" is {_kind(local_parts)}, a mapping was expected')
-    domains = [fold(name) for name in _names(document.get("domains", []), "domains")]
+def _parse_json(text: JsonText) -> AliasList:
+    builder, count = ListBuilder(), 0
+    others: dict[str, Any] = {}
+    seen: set[str] = set()
+    if not text.begins_with("{"):
+        text.value()
+        text.end()
+        raise ListError(_NO_ALIASES)
+    for member in _members(text):
+        seen.add(member)
+        if member == "aliases":
+            if not text.begins_with("{"):
+                raise ListError(_NO_ALIASES)
+            count += _entries(text, _whole_address, builder.alias)
+        elif member == "local_parts":
+            if not text.begins_with("{"):
+                kind = _kind(text.value())
+                raise ListError(f'"local_parts" is {kind}, a mapping was expected')
+            count += _entries(text, _local_part, builder.local_part)
+        else:
+            others[member] = text.value()
+    text.end()
+    if "aliases" not in seen:
+        raise ListError(_NO_ALIASES)
+    whole = others.get("transport", False)
+    if type(whole) is not bool:
+        raise ListError(f'"transport" is {_kind(whole)}, true was expected')
+    told = others.get("count", count)
+    if type(told) is not int or told != count:
+        raise ListError(f'{count} aliases and local parts, where "count" is {_excerpt(told)}')
+    return builder.build(_domains(others.get("domains")), whole)
+
+
+_NO_ALIASES = 'JSON of another kind: no mapping "aliases" in it'
+
+
+def _members(text: JsonText) -> Iterator[str]:
+    """
+    Yield the names of the members of a page; none may stand twice.
+    """
+    seen: set[str] = set()
+    for name in text.members():
+        if name in seen:
+            raise ListError(f"{_excerpt(name)} stands twice")
+        seen.add(name)
+        yield name
+
+
+def _entries(
+    text: JsonText,
+    name_of: Callable[[str], str],
+    add: Callable[[str, Iterable[str]], None],
+) -> int:
+    """
+    Read the entries of a page; return how many there were.
+    """
+    count = 0
+    for key, value in text.items():
+        name = name_of(key)
+        add(name, (name,) if value == [name] else _targets(key, value))
+        count += 1
+    return count
+
+
+def _patched(
+    text: JsonText, changes: dict[str, Targets | None], name_of: Callable[[str], str]
+) -> None:
+    """
+    Read the changes of a patch; where two are of one name, nobody knows which holds.
+    """
+    if not text.begins_with("{"):
+        raise ListError("a mapping was expected")
+    for key, value in text.items():
+        name = name_of(key)
+        if name in changes:
+            raise ListError(f"{_excerpt(name)} stands twice")
+        changes[name] = None if value is None else _targets(key, value)
+
+
+def _domains(value: Any) -> frozenset[str]:
+    domains = frozenset(fold(name) for name in _names(value, "domains"))
     for name in domains:
         if not is_domain(name):
             raise ListError(f"{_excerpt(name)} is not a domain")
-    return AliasList(
-        _entries(document["aliases"], _whole_address),
-        _entries(local_parts, _local_part),
-        frozenset(domains),
-    )
-
-
-def _entries(mapping: dict[str, Any], name_of: Callable[[str], str]) -> dict[str, Targets]:
-    entries: dict[str, Targets] = {}
-    for key, value in mapping.items():
-        name = name_of(key)
-        entries[name] = _merged(entries.get(name, ()), _targets(key, value))
-    return entries
+    return domains
 
 
 def _targets(name: str, value: Any) -> Targets:
@@ -181,7 +336,8 @@ def _targets(name: str, value: Any) -> Targets:
     """
     own = fold(name)
     words = [fold(word) for word in _names(value, name)]
-    return _merged((), [word if word == own else _address(word, 0) for word in words] or [own])
+    found = [word if word == own else _address(word, 0) for word in words] or [own]
+    return tuple(dict.fromkeys(found))
 
 
 def _names(value: Any, key: str) -> list[str]:
@@ -209,10 +365,6 @@ def _local_part(word: str) -> str:
     if not is_local_part(word):
         raise ListError(f"{_excerpt(word)} is not a local part")
     return fold(word)
-
-
-def _merged(known: Targets, more: Iterable[str]) -> Targets:
-    return tuple(dict.fromkeys((*known, *more)))
 
 
 def _excerpt(word: Any) -> str:

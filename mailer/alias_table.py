@@ -1,16 +1,17 @@
 """
-The table that every lookup is answered from: the lists of all servers, merged.
+The table that every lookup is answered from: the lists of all servers.
 
-A table is immutable; a refresh builds another and rebinds one attribute, so
-that ``aliases``, ``transport`` and LMTP always speak from one snapshot.
+A table is immutable; a refresh makes another and rebinds one attribute, so
+that ``aliases``, ``transport`` and LMTP always speak from one snapshot. It holds
+no copy of the lists, but asks them one after the other.
 """
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mailer.address import fold, without_extension
-from mailer.alias_list import OWN_NEXTHOP, AliasList, Targets
+from mailer.declared import OWN_NEXTHOP, AliasList, Declared, Targets
 
 
 class Removed(NamedTuple):
@@ -33,6 +34,7 @@ class ServerList:
         removed: Full addresses, kept for ``transport_grace``.
         loaded_at: Seconds, Unix time, of the last answer that confirmed the list.
         count: Addresses and local parts in it.
+        revision: Of the list as it is stored, see ``store.Store.save``; 0 where it is not.
     """
 
     server: str
@@ -40,6 +42,7 @@ class ServerList:
     removed: Mapping[str, Removed] = field(default_factory=dict)
     loaded_at: float = 0.0
     count: int = field(default=0, compare=False)
+    revision: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +71,82 @@ class Match(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """
+    The list of one server, as lookups ask it.
+
+    Args:
+        domains: Where its local parts hold.
+        nexthop: What transport answers where the list names nothing else.
+        common: The entry of an address that is its own target and goes there.
+    """
+
+    server: str
+    declared: AliasList
+    removed: Mapping[str, Removed]
+    domains: frozenset[str]
+    nexthop: str
+    common: Entry
+
+    def find(self, address: str) -> Entry | None:
+        """
+        Return the entry of a full address, folded.
+        """
+        declared = self.declared.entries.get(address)
+        if declared is not None:
+            return self._entry(declared)
+        if not self.declared.parts:
+            return None
+        local, _, domain = address.partition("@")
+        targets = self.declared.parts.get(local) if domain in self.domains else None
+        if targets is None:
+            return None
+        return self._made(targets, self.declared.hop_of_part(targets))
+
+    def find_removed(self, address: str, since: float) -> Entry | None:
+        """
+        Return the entry of an address that left the list after some time.
+
+        Args:
+            since: Seconds, Unix time.
+        """
+        gone: Removed | None = self.removed.get(address)
+        return None if gone is None or gone.at <= since else self._made((), gone.nexthop)
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """
+        Yield every full address and its entry; some twice, of which the first counts.
+        """
+        for address, declared in self.declared.entries.items():
+            yield address, self._entry(declared)
+        for part, targets in self.declared.parts.items():
+            entry = self._made(targets, self.declared.hop_of_part(targets))
+            for domain in self.domains:
+                yield f"{part}@{domain}", entry
+
+    def _entry(self, declared: Declared) -> Entry:
+        return self._made(declared[0], self.declared.hop_of(declared))
+
+    def _made(self, targets: Targets | None, hop: str | None) -> Entry:
+        if hop == OWN_NEXTHOP and not targets:
+            return self.common
+        return Entry(self.server, targets or None, None if hop is None else hop or self.nexthop)
+
+
+@dataclass(frozen=True, slots=True)
 class AliasTable:
     """
     Every address of every server.
 
     Args:
-        entries: By folded address.
-        local_parts: By domain, in order of precedence, entries by local part.
-        removed: By folded address; only the nexthop counts.
+        servers: Those of which there is a list, or something removed, in order of precedence.
         delimiters: Characters that begin an address extension.
-        grace: Seconds for which ``removed`` holds.
+        grace: Seconds for which what was removed is remembered.
         missing: Servers of which no list was ever loaded.
         conflicts: Addresses claimed by a second server: address, keeper, loser.
     """
 
-    entries: Mapping[str, Entry] = field(default_factory=dict)
-    local_parts: Mapping[str, Sequence[Mapping[str, Entry]]] = field(default_factory=dict)
-    removed: Mapping[str, tuple[float, Entry]] = field(default_factory=dict)
+    servers: tuple[Served, ...] = ()
     delimiters: str = "+"
     grace: float = 0.0
     missing: tuple[str, ...] = ()
@@ -98,11 +160,15 @@ class AliasTable:
             address: As Postfix sent it; folded here, looked up whole, then
                 without its extension.
         """
-        for candidate in self._candidates(address):
-            entry = self.entries.get(candidate) or _by_local_part(self.local_parts, candidate)
-            if entry is not None:
-                return Match(candidate, entry)
-        return None
+        whole = fold(address)
+        if whole.count("@") != 1:
+            return None
+        entry = self._entry(whole)
+        if entry is not None:
+            return Match(whole, entry)
+        bare = without_extension(whole, self.delimiters)
+        entry = None if bare is None else self._entry(bare)
+        return None if bare is None or entry is None else Match(bare, entry)
 
     def find_deliverable(self, address: str, now: float) -> Match | None:
         """
@@ -117,23 +183,48 @@ class AliasTable:
         match = self.find(address)
         if match is not None and match.entry.nexthop is not None:
             return match
-        for candidate in self._candidates(address) if self.removed else ():
-            at, entry = self.removed.get(candidate, _NEVER)
-            if entry is not None and now - at < self.grace:
+        whole = fold(address)
+        if whole.count("@") != 1 or not any(served.removed for served in self.servers):
+            return None
+        for candidate in (whole, without_extension(whole, self.delimiters)):
+            entry = None if candidate is None else self._removed(candidate, now)
+            if candidate is not None and entry is not None:
                 return Match(candidate, entry)
         return None
 
-    def _candidates(self, address: str) -> Iterator[str]:
-        whole = fold(address)
-        if whole.count("@") != 1:
-            return
-        yield whole
-        bare = without_extension(whole, self.delimiters)
-        if bare is not None:
-            yield bare
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """
+        Yield every address and its entry; some twice, of which the first counts.
+        """
+        for served in self.servers:
+            yield from served.entries()
 
+    def removed(self, now: float) -> Iterator[tuple[str, Entry]]:
+        """
+        Yield the addresses that are in their time of grace, and no longer declared.
 
-_NEVER: tuple[float, Entry | None] = (0.0, None)
+        Args:
+            now: Seconds, Unix time.
+        """
+        for served in self.servers:
+            for address in served.removed:
+                entry = self._removed(address, now)
+                if entry is not None and self.find(address) is None:
+                    yield address, entry
+
+    def _entry(self, address: str) -> Entry | None:
+        for served in self.servers:
+            entry = served.find(address)
+            if entry is not None:
+                return entry
+        return None
+
+    def _removed(self, address: str, now: float) -> Entry | None:
+        for served in self.servers:
+            entry = served.find_removed(address, now - self.grace)
+            if entry is not None:
+                return entry
+        return None
 
 
 def merge(
@@ -143,6 +234,8 @@ def merge(
     delimiters: str = "+",
     grace: float = 0.0,
     needed: Container[str] | None = None,
+    before: AliasTable | None = None,
+    touched: Iterable[str] | None = None,
 ) -> AliasTable:
     """
     Build the table of several servers; the first that claims an address keeps it.
@@ -154,173 +247,51 @@ def merge(
         delimiters: See ``AliasTable``.
         grace: Seconds; see ``AliasTable``.
         needed: Servers without whose list no address is unknown; all, if not given.
+        before: The table before, where the conflicts of but a few addresses have changed.
+        touched: These addresses.
     """
-    entries: dict[str, Entry] = {}
-    local_parts: dict[str, list[Mapping[str, Entry]]] = {}
-    removed: dict[str, tuple[float, Entry]] = {}
+    served: list[Served] = []
     missing: list[str] = []
-    conflicts: list[tuple[str, str, str]] = []
     for server_list in lists:
         name, declared = server_list.server, server_list.declared
-        for address, (at, hop) in server_list.removed.items():
-            removed.setdefault(address, (at, Entry(name, None, hop or nexthop)))
-        if declared is None:
-            if needed is None or name in needed:
-                missing.append(name)
-            continue
-        for address, entry in _entries(name, declared, nexthop):
-            kept = entries.get(address) or _by_local_part(local_parts, address)
-            if kept is None:
-                entries[address] = entry
-            else:
-                conflicts.append((address, kept.server, name))
-        parts = dict(_local_part_entries(name, declared, nexthop))
-        for domain in (declared.domains | domains.get(name, frozenset())) if parts else ():
-            conflicts += _claimed(entries, local_parts, domain, parts, name)
-            local_parts.setdefault(domain, []).append(parts)
-    return AliasTable(
-        entries, local_parts, removed, delimiters, grace, tuple(missing), tuple(conflicts)
-    )
+        if declared is None and (needed is None or name in needed):
+            missing.append(name)
+        declared = AliasList() if declared is None else declared
+        served.append(
+            Served(
+                name,
+                declared,
+                server_list.removed,
+                declared.domains | domains.get(name, frozenset()),
+                nexthop,
+                Entry(name, None, nexthop),
+            )
+        )
+    conflicts = _conflicts(served, before, touched)
+    return AliasTable(tuple(served), delimiters, grace, tuple(missing), conflicts)
 
 
-def keep_removed(
-    old: ServerList,
-    new: AliasList,
-    domains: frozenset[str],
-    now: float,
-    grace: float,
-) -> dict[str, Removed]:
+def _conflicts(
+    servers: Sequence[Served], before: AliasTable | None, touched: Iterable[str] | None
+) -> tuple[tuple[str, str, str], ...]:
     """
-    Return the addresses that were deliverable lately and are no longer.
-
-    Args:
-        old: The list in force until now, with what it remembers.
-        new: The list that takes its place.
-        domains: The daemon's own domains for this server's local parts.
-        now: Seconds, Unix time.
-        grace: Seconds for which a removed address is remembered.
+    Return the conflicts of these servers; those of addresses that are not touched are known.
     """
-    removed = {address: gone for address, gone in old.removed.items() if now - gone.at < grace}
-    if old.declared is not None:
-        for address, nexthop in _deliverable(old.declared, domains):
-            removed.setdefault(address, Removed(now, nexthop))
-    for address, _ in _deliverable(new, domains):
-        removed.pop(address, None)
-    return removed
+    if len(servers) < 2:
+        return ()
+    kept: list[tuple[str, str, str]] = []
+    if before is None or touched is None:
+        touched = (address for served in servers[1:] for address, _ in served.entries())
+    else:
+        touched = set(touched)
+        kept = [conflict for conflict in before.conflicts if conflict[0] not in touched]
+    found = (conflict for address in touched for conflict in _claimed(servers, address))
+    return tuple(dict.fromkeys((*kept, *found)))
 
 
-def dropped_share(old: AliasList, new: AliasList, domains: frozenset[str] = frozenset()) -> float:
+def _claimed(servers: Sequence[Served], address: str) -> Iterator[tuple[str, str, str]]:
     """
-    Return the part of the old list that the new one lacks, 0 to 1; 0 if there was none.
-
-    What is declared counts, and what of it is for us to deliver: an address
-    that is still an alias but has lost its next hop would bounce.
-
-    Args:
-        domains: The daemon's own domains for this server's local parts.
+    Yield the address, its keeper, and each other server that claims it.
     """
-    declared = _dropped(old.names(), new.names())
-    deliverable = _dropped(dict(_deliverable(old, domains)), dict(_deliverable(new, domains)))
-    return max(declared, deliverable)
-
-
-def is_emptied(old: AliasList, new: AliasList, domains: frozenset[str]) -> bool:
-    """
-    Say whether nothing is left where there was something, see ``dropped_share``.
-    """
-    had, has = (any(True for _ in _deliverable(one, domains)) for one in (old, new))
-    return bool(old and not new) or (had and not has)
-
-
-def _dropped(before: Collection[str], after: Container[str]) -> float:
-    return sum(name not in after for name in before) / len(before) if before else 0.0
-
-
-def _by_local_part(
-    local_parts: Mapping[str, Sequence[Mapping[str, Entry]]], address: str
-) -> Entry | None:
-    """
-    Return the entry of an address by its local part; the first server's wins.
-    """
-    local, _, domain = address.partition("@")
-    for entries in local_parts.get(domain, ()):
-        entry = entries.get(local)
-        if entry is not None:
-            return entry
-    return None
-
-
-def _claimed(
-    entries: Mapping[str, Entry],
-    local_parts: Mapping[str, Sequence[Mapping[str, Entry]]],
-    domain: str,
-    parts: Iterable[str],
-    server: str,
-) -> Iterator[tuple[str, str, str]]:
-    """
-    Yield the local parts of a server that another one before it has in this domain.
-    """
-    for part in parts:
-        address = f"{part}@{domain}"
-        kept = entries.get(address) or _by_local_part(local_parts, address)
-        if kept is not None and kept.server != server:
-            yield address, kept.server, server
-
-
-def _nexthop_of(name: str, targets: Targets, declared: AliasList) -> str | None:
-    """
-    Return the next hop of an alias: its own, or if each of its targets has one.
-
-    A bare local part is its own target and goes where all of Odoo's mail goes.
-    """
-    if name in declared.transport:
-        return declared.transport[name]
-    hops = [declared.transport.get(target) for target in targets if "@" in target]
-    if None in hops:
-        return None
-    return hops[0] if hops else OWN_NEXTHOP
-
-
-def _entries(server: str, declared: AliasList, nexthop: str) -> Iterator[tuple[str, Entry]]:
-    shared = {hop: Entry(server, None, hop or nexthop) for hop in {*declared.transport.values()}}
-    for address, hop in declared.transport.items():
-        if address not in declared.aliases:
-            yield address, shared[hop]
-    for address, targets in declared.aliases.items():
-        found = _nexthop_of(address, targets, declared)
-        if found is not None and targets == (address,):
-            yield address, shared[found]
-        else:
-            yield address, _entry(server, targets, address, found, nexthop)
-
-
-def _local_part_entries(
-    server: str, declared: AliasList, nexthop: str
-) -> Iterator[tuple[str, Entry]]:
-    for part, targets in declared.local_parts.items():
-        found = _nexthop_of(part, targets, declared)
-        yield part, _entry(server, targets, part, found, nexthop)
-
-
-def _entry(server: str, targets: Targets, own: str, hop: str | None, nexthop: str) -> Entry:
-    itself = targets == (own,)
-    return Entry(server, None if itself else targets, None if hop is None else hop or nexthop)
-
-
-def _deliverable(declared: AliasList, domains: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """
-    Yield every full address whose mail goes to Odoo, and its next hop.
-    """
-    yield from declared.transport.items()
-    for address, targets in declared.aliases.items():
-        hop = _nexthop_of(address, targets, declared)
-        if hop is not None:
-            yield address, hop
-    for part, targets in declared.local_parts.items():
-        hop = _nexthop_of(part, targets, declared)
-        if hop is None:
-            continue
-        for domain in declared.domains | domains:
-            address = f"{part}@{domain}"
-            if address not in declared.aliases:
-                yield address, hop
+    keeper, *losers = [one.server for one in servers if one.find(address) is not None] or [""]
+    return ((address, keeper, loser) for loser in losers)

@@ -9,14 +9,14 @@ from twisted.internet.defer import DeferredLock
 
 from mailer.alias_table import AliasTable, ServerList
 
-Merge = Callable[[Iterable[ServerList]], AliasTable]
+Merge = Callable[..., AliasTable]
 
 
 class Directory:
     """
     Args:
         lists: One for each server, in order of precedence.
-        merge: Makes the table of them.
+        merge: Makes the table of them, see ``alias_table.merge``.
         lock: Held from reading a list until its successor is published; a new one if not given.
     """
 
@@ -36,11 +36,17 @@ class Directory:
         """The lists of all servers, in order of precedence."""
         return tuple(self._lists.values())
 
-    def merged_with(self, successor: ServerList) -> AliasTable:
+    def merged_with(
+        self, successor: ServerList, touched: Iterable[str] | None = None
+    ) -> AliasTable:
         """
         Return the table as it will be; may run in a thread, changes nothing.
+
+        Args:
+            touched: The addresses that differ from the list in force, if it is known.
         """
-        return self._merge({**self._lists, successor.server: successor}.values())
+        lists = {**self._lists, successor.server: successor}.values()
+        return self._merge(lists, before=self.table, touched=touched)
 
     def publish(self, successor: ServerList, table: AliasTable) -> None:
         """

@@ -20,7 +20,9 @@ from mailer.main_cf import nexthop
 from mailer.metrics import Metrics
 from mailer.odoo import OdooClient
 from mailer.postfix import DEFAULT_QUEUE_DIRECTORY, queue_directory
-from mailer.refresh import InThread, Refresher, RefreshPolicy
+from mailer.reading import InThread
+from mailer.refresh import Refresher
+from mailer.replacement import RefreshPolicy
 from mailer.store import Etags, Store, Stored
 from mailer.watched_client import WatchedClient
 

@@ -134,7 +134,7 @@ class PlainAgent:
         self._agent = self._pooled if keeps else self._single
         coding = header_of(response, "Content-Encoding")
         if coding not in (None, "", "identity"):
-            unread: Deferred[bytes] = Deferred()
+            unread: Deferred[list[bytes]] = Deferred()
             unread.addErrback(lambda _: None)  # however it ends
             content = _Content(0, whole=False, done=unread)
             response.deliverBody(content)
@@ -212,10 +212,10 @@ class _Content(Protocol):
     Collects the body of an answer.
     """
 
-    def __init__(self, limit: int, whole: bool, done: Deferred[bytes]) -> None:
+    def __init__(self, limit: int, whole: bool, done: Deferred[list[bytes]]) -> None:
         self._limit = limit
         self._whole = whole
-        self._done: Deferred[bytes] | None = done
+        self._done: Deferred[list[bytes]] | None = done
         self._chunks: list[bytes] = []
         self._size = 0
 
@@ -229,14 +229,14 @@ class _Content(Protocol):
         if self._whole:
             done.errback(ListError(f"an answer of more than {self._limit} octets"))
         else:
-            done.callback(b"".join(self._chunks)[: self._limit])
+            done.callback([b"".join(self._chunks)[: self._limit]])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         done, self._done = self._done, None
         if done is None:
             return
         if reason.check(ResponseDone) or (reason.check(PotentialDataLoss) and not self._whole):
-            done.callback(b"".join(self._chunks))
+            done.callback(self._chunks)
         else:
             done.errback(reason)
 
@@ -249,18 +249,25 @@ class _Content(Protocol):
             self.transport.loseConnection()
 
 
-async def read_body(response: IResponse, limit: int, whole: bool) -> bytes:
+async def read_pieces(response: IResponse, limit: int, whole: bool) -> list[bytes]:
     """
-    Return the body.
+    Return the body, as it came: to join a large one takes long.
 
     Args:
         limit: Octets.
         whole: A body of which nobody can tell that it is complete is refused.
     """
-    done: Deferred[bytes] = Deferred(lambda _: protocol.stop())
+    done: Deferred[list[bytes]] = Deferred(lambda _: protocol.stop())
     protocol = _Content(limit, whole, done)
     response.deliverBody(protocol)
     return await done
+
+
+async def read_body(response: IResponse, limit: int, whole: bool) -> bytes:
+    """
+    Return the body, see ``read_pieces``.
+    """
+    return b"".join(await read_pieces(response, limit, whole))
 
 
 def header_of(response: IResponse, name: str) -> str | None:

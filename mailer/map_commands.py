@@ -13,7 +13,7 @@ from mailer.map_files import write_map_file
 from mailer.map_text import aliases_text, transport_text
 from mailer.odoo import OdooClient
 from mailer.postfix import queue_directory
-from mailer.refresh import declared_by
+from mailer.reading import declared_by
 from mailer.store import Etags
 
 

@@ -4,8 +4,7 @@ The table as map files for postmap(1), where socketmap is not used.
 Source: virtual(5) and transport(5), TABLE FORMAT.
 """
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator
 
 from mailer.alias_table import AliasTable, Entry
 
@@ -30,26 +29,19 @@ def transport_text(table: AliasTable, now: float) -> str:
     Args:
         now: Seconds, Unix time.
     """
-    removed = {
-        address: entry
-        for address, (at, entry) in table.removed.items()
-        if now - at < table.grace and table.find(address) is None
-    }
     return _HEAD + "".join(
         f"{address} {entry.nexthop}\n"
-        for address, entry in _entries(table, removed)
+        for address, entry in _entries(table, table.removed(now))
         if entry.nexthop
     )
 
 
 def _entries(
-    table: AliasTable, more: Mapping[str, Entry] = MappingProxyType({})
+    table: AliasTable, more: Iterable[tuple[str, Entry]] = ()
 ) -> Iterator[tuple[str, Entry]]:
-    everything = {**table.entries, **more}
-    for domain, several in table.local_parts.items():
-        for entries in several:
-            for part, entry in entries.items():
-                everything.setdefault(f"{part}@{domain}", entry)
+    everything = dict(more)
+    for address, entry in table.entries():
+        everything.setdefault(address, entry)
     # A line that begins with # would be a comment.
     yield from sorted(
         (item for item in everything.items() if not item[0].startswith("#")),

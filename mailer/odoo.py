@@ -7,7 +7,7 @@ changed, the other is tried where Odoo refuses the one in use: nothing was
 delivered then, and no mail has to wait for both ends to agree.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn, Protocol, TypeVar, cast
@@ -22,19 +22,24 @@ from twisted.web.iweb import IAgent, IResponse
 
 from mailer import __version__
 from mailer.address import encode
+from mailer.concealed import Concealed
 from mailer.config import Server, Token
 from mailer.errors import MailerError, NoAnswerError, TemporaryError
-from mailer.http_client import BodyProducer, header_of, read_body
+from mailer.http_client import BodyProducer, header_of, read_body, read_pieces
 from mailer.http_failures import explained, translated
+from mailer.pages import IsWhole, Page, Pages
 from mailer.spool import MessageReader
 from mailer.store import Etags
 from mailer.verdict import Answer, parse_retry_after
 from mailer.visible import one_line, visible
 
 MAX_LIST = 268_435_456  # octets of a list page: several million aliases
+MAX_JOINED = 1_048_576  # octets of a page that takes no time to join
 MAX_VERDICT = 4_194_304  # octets of an answer to pipe: 1,000 recipients with 500 of text each
 MIN_SECRET = 12  # octets: a shorter token could well be a part of something else
 PROBE_TIMEOUT = 3.0  # seconds
+IM_USED = 226  # RFC 3229 10.4.1
+MERGE_PATCH = "merge-patch"
 FETCHES = 4  # of both pages, until they fit together
 
 # A session cookie of Odoo chooses a database; every call stands by itself.
@@ -60,40 +65,6 @@ class _HasCode(Protocol):
 
 
 _R = TypeVar("_R", bound=_HasCode)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """
-    One page of the list.
-
-    Args:
-        content: None where Odoo says that it has not changed.
-        etag: Its validator; empty where Odoo gives none.
-    """
-
-    content: bytes | None
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """
-    The list as Odoo gave it, not yet parsed.
-    """
-
-    aliases: Page
-    transport: Page
-
-    @property
-    def etags(self) -> Etags:
-        """The validators for the next call."""
-        return Etags(self.aliases.etag, self.transport.etag)
-
-    @property
-    def changed(self) -> bool:
-        """At least one of the pages has changed."""
-        return self.aliases.content is not None or self.transport.content is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +121,16 @@ class OdooClient:
         self._clock = clock
         self._on_mark = on_mark
 
-    async def fetch(self, etags: Etags) -> Pages:
+    async def fetch(
+        self, etags: Etags, is_whole: IsWhole | None = None, patch: bool = False
+    ) -> Pages:
         """
         Return the pages of the list; only those that the etags do not stand for.
+
+        Args:
+            is_whole: Says of a page of aliases, also of one that has not changed, whether it is
+                the whole list, and no page of transport is needed. None is, if not given.
+            patch: A patch of the page of aliases will do.
 
         Raises:
             UnreachableError: No connection, or no answer in time.
@@ -160,7 +138,8 @@ class OdooClient:
             TemporaryError: An answer that is no list, such as 401 or 404.
             ListError: A page of more than ``MAX_LIST`` octets.
         """
-        return await self._within(self.server.timeout, self._fetch(etags))
+        call = self._fetch(etags, is_whole or _never, patch)
+        return await self._within(self.server.timeout, call)
 
     async def deliver(self, delivery: Delivery) -> Answer:
         """
@@ -211,6 +190,15 @@ class OdooClient:
                 body = body.replace(token.value.encode(), b"***")
         return body
 
+    def _list_without_echo(self, pieces: list[bytes]) -> bytes | Iterable[bytes]:
+        """
+        Return a page without a token, which is found in a large one only as it is read.
+        """
+        if sum(map(len, pieces)) <= MAX_JOINED:
+            return self._without_echo(b"".join(pieces))
+        values = (token.value.encode() for token in self.server.tokens)
+        return Concealed(pieces, tuple(value for value in values if len(value) >= MIN_SECRET))
+
     async def _accepted(self, call: Callable[[Token], Coroutine[Deferred[Any], Any, _R]]) -> _R:
         """
         Make a call with the token in use, and where Odoo refuses that, with the other one.
@@ -231,17 +219,19 @@ class OdooClient:
                      server=self.server.name)  # fmt: skip
         return second
 
-    async def _fetch(self, etags: Etags) -> Pages:
+    async def _fetch(self, etags: Etags, is_whole: IsWhole, patch: bool) -> Pages:
         """
-        Return both pages as they were at one moment.
+        Return both pages as they were at one moment, or the one that says all.
 
         Aliases come before transport: an address made in between is then known to
         transport alone, which does no harm. One removed in between would be known to
         aliases alone, and its mail would bounce; so where anything has changed, aliases
         are asked for again, and have to be the same. Without an etag nobody can tell.
         """
-        aliases = await self._page("aliases", etags.aliases)
+        aliases = await self._page("aliases", etags.aliases, patch)
         for _ in range(FETCHES):
+            if aliases.is_patch or await is_whole(aliases):
+                return Pages(aliases, Page(None, ""))
             transport = await self._page("transport", etags.transport)
             pages = Pages(aliases, transport)
             if not pages.changed or not aliases.etag:
@@ -252,28 +242,34 @@ class OdooClient:
             aliases = again
         raise TemporaryError("the list changes faster than it can be fetched")
 
-    async def _page(self, name: str, etag: str) -> Page:
-        answer = await self._accepted(lambda token: self._get(token, name, etag))
+    async def _page(self, name: str, etag: str, patch: bool = False) -> Page:
+        answer = await self._accepted(lambda token: self._get(token, name, etag, patch))
+        if answer.code == IM_USED and answer.page is None:
+            answer = await self._accepted(lambda token: self._get(token, name, "", False))
         if answer.page is None:
             kind = NoAnswerError if answer.code in (502, 504) else TemporaryError
             raise kind(f"{name}: {answer.refusal}")
         return answer.page
 
-    async def _get(self, token: Token, name: str, etag: str) -> _PageAnswer:
+    async def _get(self, token: Token, name: str, etag: str, patch: bool) -> _PageAnswer:
         headers = self._headers(token)
         headers["Accept"] = ["application/json, text/plain;q=0.9"]
         if etag:
             headers["If-None-Match"] = [etag]
+            headers |= {"A-IM": [MERGE_PATCH]} if patch else {}
         response = await self._request("GET", name, headers, None)
         marked = self._note_mark(response)
-        body = await read_body(response, MAX_LIST, whole=response.code == 200)
-        if response.code == 200 and self.marked and not marked:
-            return _PageAnswer(200, None, "an answer without the mark of mail_delivery")
+        is_patch = patch and response.code == IM_USED and _is_patch_of(response, etag)
+        has_list = response.code == 200 or is_patch
+        pieces = await read_pieces(response, MAX_LIST, whole=has_list)
+        if has_list and self.marked and not marked:
+            return _PageAnswer(response.code, None, "an answer without the mark of mail_delivery")
         if response.code == 304 and etag:
             return _PageAnswer(304, Page(None, etag), "")
-        if response.code != 200:
+        if not has_list:
             return _PageAnswer(response.code, None, explained(response))
-        return _PageAnswer(200, Page(self._without_echo(body), _etag(response)), "")
+        page = Page(self._list_without_echo(pieces), _etag(response), is_patch)
+        return _PageAnswer(response.code, page, "")
 
     async def _deliver(self, delivery: Delivery) -> Answer:
         return await self._accepted(lambda token: self._post(token, delivery))
@@ -337,6 +333,20 @@ class OdooClient:
             self.marked = True
             self._on_mark()
         return marked
+
+
+async def _never(_: Page) -> bool:
+    return False
+
+
+def _is_patch_of(response: IResponse, etag: str) -> bool:
+    """
+    Say whether an answer that is a patch is one of the page with this etag (RFC 3229 10.5).
+    """
+    manipulations = header_of(response, "IM")
+    return (manipulations, header_of(response, "Delta-Base")) == (MERGE_PATCH, etag) and bool(
+        _etag(response)
+    )
 
 
 def _etag(response: IResponse) -> str:

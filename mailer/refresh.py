@@ -5,10 +5,8 @@ The list in force is only ever replaced by one that was fetched, understood,
 judged and stored; whatever goes wrong before that leaves it as it is.
 """
 
-import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -16,20 +14,21 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailer.alias_list import AliasList, parse_aliases, parse_transport
-from mailer.alias_table import AliasTable, ServerList, dropped_share, is_emptied, keep_removed
+from mailer.alias_list import AliasList, Patch
+from mailer.declared import Changes
 from mailer.directory import Directory
 from mailer.errors import MailerError, RefusedError, TemporaryError
 from mailer.metrics import Metrics
-from mailer.odoo import Pages
-from mailer.store import Etags, Store, Stored
+from mailer.pages import Pages
+from mailer.reading import InThread, OvertakenError, Read, Reading, changes_to
+from mailer.replacement import RefreshPolicy, Replacement
+from mailer.store import Etags, Store
 from mailer.watched_client import WatchedClient
 
 MAX_BACK_OFF = 300.0  # seconds
 JITTER = 0.1  # part of the interval
 INTERNAL_ERROR = "internal error, see the log"
-
-InThread = Callable[..., Deferred[Any]]
+OVERTAKEN = 3  # times that a fetch may be, before it has failed
 
 log = Logger()
 
@@ -53,32 +52,6 @@ class Outcome:
     def is_good(self) -> bool:
         """The list in force is what Odoo declares."""
         return self.result in ("changed", "unchanged")
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshPolicy:
-    """
-    Args:
-        interval: Seconds between polls.
-        max_shrink: Largest part of the list that a refresh may drop, 0 to 1.
-        grace: Seconds for which a removed address is remembered.
-    """
-
-    interval: float
-    max_shrink: float
-    grace: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """
-    A list ready to be put in force, and how it differs from the one before.
-    """
-
-    successor: ServerList
-    table: AliasTable
-    added: int
-    dropped: int
 
 
 async def _nothing(_: bool) -> None:
@@ -114,26 +87,25 @@ class Refresher(Service):
         self.server = client.server
         self._client = client
         self._directory = directory
-        self._store = store
         self._policy = policy
         self._metrics = metrics
         self._clock = clock
         self._in_thread = in_thread
         self._random = random
-        self._etags = etags
+        self._replacement = Replacement(client, directory, store, policy, clock, in_thread, etags)
         self._first_trigger = first_trigger
         self._on_list = on_list
         self._wanted: list[tuple[str, bool, Deferred[Outcome]]] = []
         self._running: Deferred[None] | None = None
         self._next: IDelayedCall | None = None
         self._failures = 0
-        self._stopped = False
+        self._patches = 0  # that Odoo sent
         self.first: Deferred[Outcome] = Deferred()  # the outcome of the refresh at start
 
     @property
     def etags(self) -> Etags:
         """The validators of the list in force."""
-        return self._etags
+        return self._replacement.etags
 
     @property
     def marked(self) -> bool:
@@ -142,14 +114,14 @@ class Refresher(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._stopped = False
+        self._replacement.stopped = False
         self._client.watch()
         self._observe()
         self.first = self.refresh(self._first_trigger)
 
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
-        self._stopped = True
+        self._replacement.stopped = True
         self._cancel_next()
         self._client.stop()
         return self._running
@@ -192,7 +164,34 @@ class Refresher(Service):
         Raises:
             TemporaryError: It could not be stored; the old list stays.
         """
-        result = await self._replace(lambda _: declared, Etags(), held_back=False)
+        await self._pushed(changes_to(declared), Etags(), held_back=False)
+
+    async def apply(self, patch: Patch, base: str, etag: str) -> None:
+        """
+        Put in force what Odoo itself sent of the changes of its list.
+
+        Args:
+            base: The etag of the page that the patch was made for.
+            etag: The etag of the page that it makes.
+
+        Raises:
+            TemporaryError: It is not for the list in force, drops too much of it, or could not
+                be stored; the old list stays.
+            ListError: It was made for another list.
+        """
+
+        def read(current: AliasList | None) -> Changes:
+            if current is None or not current.whole or not base or base != self.etags.aliases:
+                raise OvertakenError("it was not made for the list in force")
+            return patch.changes_of(current)
+
+        if not etag:
+            raise TemporaryError("the etag is missing")
+        self._patches += 1
+        await self._pushed(read, Etags(etag), held_back=True)
+
+    async def _pushed(self, read: Read, etags: Etags, held_back: bool) -> None:
+        result = await self._replacement.replace(read, etags, held_back)
         self._observe()
         self._metrics.refresh.labels(self.server.name, "webhook", result).inc()
         await self._on_list(True)
@@ -264,97 +263,49 @@ class Refresher(Service):
         return Outcome(result, reason, self._count())
 
     async def _refresh(self, force: bool) -> str:
-        known = self._directory[self.server.name].declared
-        pages = await self._client.fetch(self._etags)
+        for _ in range(OVERTAKEN - 1):
+            patches = self._patches
+            try:
+                return await self._refresh_once(force)
+            except OvertakenError:
+                if patches == self._patches:
+                    raise
+        return await self._refresh_once(force)
+
+    async def _refresh_once(self, force: bool) -> str:
+        reading, patch = self._reading(), self._is_whole
+        pages = await self._client.fetch(self.etags, reading.is_whole, patch)
+        if pages.aliases.is_patch:
+            try:
+                return await self._take(reading, pages, force)
+            except (RefusedError, OvertakenError):
+                raise
+            except Exception as error:
+                log.info("changes of {server} not taken, its whole list will be: {reason}",
+                         server=self.server.name, reason=str(error))  # fmt: skip
+            reading = self._reading()
+            pages = await self._client.fetch(Etags(), reading.is_whole)
+        return await self._take(reading, pages, force)
+
+    def _reading(self) -> Reading:
+        return Reading(self._in_thread, self._replacement.count, self._is_whole)
+
+    @property
+    def _is_whole(self) -> bool:
+        declared = self._directory[self.server.name].declared
+        return declared is not None and declared.whole
+
+    async def _take(self, reading: Reading, pages: Pages, force: bool) -> str:
         if not pages.changed:
             self._directory.confirm(self.server.name, self._clock.seconds())
             return "unchanged"
-        read = functools.partial(_successor_of, known, pages)
-        return await self._replace(read, pages.etags, held_back=not force)
 
-    async def _replace(
-        self,
-        read: Callable[[AliasList | None], AliasList],
-        etags: Etags,
-        held_back: bool,
-    ) -> str:
-        """
-        Replace the list by what ``read`` makes of it; return ``changed`` or ``unchanged``.
-        """
-        await self._directory.lock.acquire()
-        try:
-            if self._stopped:
-                raise TemporaryError("the configuration was reloaded meanwhile")
-            current, now = self._directory[self.server.name], self._clock.seconds()
-            made: _Made | None = await self._in_thread(
-                self._prepare, current, read, etags, held_back, now
-            )
-            if made is None:
-                self._directory.confirm(self.server.name, now)
-                return "unchanged"
-            self._directory.publish(made.successor, made.table)
-            self._etags = etags
-        finally:
-            self._directory.lock.release()
-        self._log_change(made)
-        return "changed"
+        def read(current: AliasList | None) -> Changes:
+            if self._replacement.count != reading.serial:
+                raise OvertakenError("another list was put in force meanwhile")
+            return reading.changes(pages, current)
 
-    def _prepare(
-        self,
-        current: ServerList,
-        read: Callable[[AliasList | None], AliasList],
-        etags: Etags,
-        held_back: bool,
-        now: float,
-    ) -> _Made | None:
-        """
-        Parse, judge and store a list and make the table of it; None if nothing changed.
-
-        Runs in a thread: whatever it reads is immutable, or held by the directory's lock.
-        """
-        declared = read(current.declared)
-        if declared == current.declared and etags == self._etags:
-            return None
-        if held_back:
-            self._judge(current.declared, declared)
-        grace, domains = self._policy.grace, self.server.domains
-        removed = keep_removed(current, declared, domains, now, grace)
-        successor = ServerList(self.server.name, declared, removed, now, len(declared))
-        self._store.save(Stored(successor, self.server.url, etags, self._client.marked))
-        before = current.declared.names() if current.declared else frozenset[str]()
-        after = declared.names()
-        table = self._directory.merged_with(successor)
-        return _Made(successor, table, len(after - before), len(before - after))
-
-    def _judge(self, old: AliasList | None, new: AliasList) -> None:
-        if not new and not old and not self._client.marked:
-            raise RefusedError(
-                "the answer is empty and not marked by mail_delivery; if Odoo really declares "
-                "no address, run: odoo-mailer refresh --force"
-            )
-        old, domains = old or AliasList(), self.server.domains
-        share = dropped_share(old, new, domains)
-        if share > self._policy.max_shrink or is_emptied(old, new, domains):
-            raise RefusedError(
-                f"it would drop {share:.0%} of {len(old)} addresses; if that is right, "
-                "run: odoo-mailer refresh --force"
-            )
-
-    def _log_change(self, made: _Made) -> None:
-        log.info(
-            "list of {server}: {count} addresses, {added} new, {removed} gone",
-            server=self.server.name,
-            count=made.successor.count,
-            added=made.added,
-            removed=made.dropped,
-        )
-        for address, keeper, loser in made.table.conflicts[:10]:
-            log.warn(
-                "{address} is claimed by {keeper} and by {loser}; {keeper} keeps it",
-                address=address,
-                keeper=keeper,
-                loser=loser,
-            )
+        return await self._replacement.replace(read, pages.etags, held_back=not force)
 
     def _count(self) -> int:
         return self._directory[self.server.name].count
@@ -365,26 +316,3 @@ class Refresher(Service):
         self._metrics.address_conflicts.labels(name).set(losers.count(name))
         self._metrics.aliases.labels(name).set(self._count())
         self._metrics.list_timestamp.labels(name).set(self._directory[name].loaded_at)
-
-
-def _successor_of(known: AliasList | None, pages: Pages, current: AliasList | None) -> AliasList:
-    """
-    Return the list of the pages that were fetched while ``known`` was in force.
-    """
-    if current is not known:
-        raise TemporaryError("another list was put in force meanwhile")
-    return declared_by(pages, known)
-
-
-def declared_by(pages: Pages, known: AliasList | None) -> AliasList:
-    """
-    Return the list of the pages; a page that has not changed is taken from the known list.
-
-    Raises:
-        ListError: A page is no list; says where and why.
-    """
-    known = AliasList() if known is None else known
-    aliases, transport = pages.aliases.content, pages.transport.content
-    declared = known if aliases is None else parse_aliases(aliases)
-    hops = known.transport if transport is None else parse_transport(transport)
-    return AliasList(declared.aliases, declared.local_parts, declared.domains, hops)

@@ -152,8 +152,8 @@ def _targets(found: AliasList, expanded: Mapping[str, Targets]) -> list[str]:
 
 def _json(found: AliasList) -> bytes:
     content = {
-        "aliases": found.aliases,
-        "local_parts": found.local_parts,
+        "aliases": dict(found.aliases),
+        "local_parts": dict(found.local_parts),
         "domains": sorted(found.domains),
     }
     version = _hash(json.dumps(content, sort_keys=True).encode("ascii"))

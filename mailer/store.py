@@ -9,11 +9,11 @@ Therefore nothing is done to a file by its name that could meanwhile be a link.
 """
 
 import itertools
-import json
 import os
+import secrets
 import sqlite3
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,27 +22,29 @@ from urllib.parse import quote
 
 from twisted.logger import Logger
 
-from mailer.alias_list import AliasList
 from mailer.alias_table import Removed, ServerList
+from mailer.declared import AliasList, Changes
 from mailer.errors import TemporaryError
 from mailer.exposure import exposure_of, postfix_user, user_name
+from mailer.list_rows import (
+    IS_ADDRESS,
+    IS_DOMAIN,
+    IS_LOCAL_PART,
+    IS_REMOVED,
+    SCRIPTS,
+    declared_rows,
+    delete_rows,
+    removed_rows,
+    write_rows,
+)
+from mailer.sharded import Sharded
 
 FILE_NAME = "odoo-mailer.sqlite3"
-_VERSION = 1
+_VERSION = 2
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_REVISIONS = 2**62
 _T = TypeVar("_T")
-_SCHEMA = """
-CREATE TABLE server (
-    name TEXT PRIMARY KEY, url TEXT NOT NULL, aliases_etag TEXT NOT NULL,
-    transport_etag TEXT NOT NULL, marked INTEGER NOT NULL, loaded_at REAL
-);
-CREATE TABLE entry (
-    server TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
-    PRIMARY KEY (server, kind, name)
-) WITHOUT ROWID;
-"""
-
 log = Logger()
 
 
@@ -99,16 +101,29 @@ class Store:
         """
         return self._run(lambda connection: _load(connection, server))
 
-    def save(self, stored: Stored) -> None:
+    def save(
+        self,
+        stored: Stored,
+        changes: Changes | None = None,
+        removed: Mapping[str, Removed | None] | None = None,
+    ) -> int:
         """
         Replace what is remembered of one server; it is on disk when this returns.
 
         A mark, once seen, stays.
 
+        Args:
+            changes: What makes this list of the one whose revision ``stored`` still bears; if
+                that one is stored, only these are written.
+            removed: The same of the removed addresses.
+
+        Returns:
+            The revision of the list that is stored now, from 1.
+
         Raises:
             TemporaryError: It could not be written; the old one stays.
         """
-        self._run(lambda connection: _save(connection, stored))
+        return self._run(lambda connection: _save(connection, stored, changes, removed or {}))
 
     def is_marked(self, server: str) -> bool:
         """
@@ -130,12 +145,11 @@ class Store:
         Raises:
             TemporaryError: The file cannot be read.
         """
-        kind = "SELECT 1 FROM entry WHERE server = ? AND kind"
         local, _, domain = address.partition("@")
-        if self._has(f"{kind} IN ('alias', 'transport', 'removed') AND name = ?", server, address):
+        if self._has(IS_ADDRESS, server, address) or self._has(IS_REMOVED, server, address):
             return True
-        honoured = domain in domains or self._has(f"{kind} = 'domain' AND name = ?", server, domain)
-        return honoured and self._has(f"{kind} = 'local_part' AND name = ?", server, local)
+        honoured = domain in domains or self._has(IS_DOMAIN, server, domain)
+        return honoured and self._has(IS_LOCAL_PART, server, local)
 
     def save_mark(self, server: str) -> None:
         """
@@ -145,7 +159,7 @@ class Store:
             TemporaryError: It could not be written.
         """
         query = (
-            "INSERT INTO server VALUES (?, '', '', '', 1, NULL)"
+            "INSERT INTO server VALUES (?, '', '', '', 1, NULL, 0, 0)"
             " ON CONFLICT (name) DO UPDATE SET marked = 1"
         )
         self._run(lambda connection: connection.execute(query, (server,)))
@@ -212,14 +226,14 @@ class Store:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """
-        Make the tables of a new file.
+        Make the tables of a new file, and those of this version of an older one.
         """
-        if _version(connection) == 0:
+        if _version(connection) < _VERSION:
             connection.execute("BEGIN IMMEDIATE")
-            if _version(connection) == 0:  # no other process was faster
-                for statement in _SCHEMA.split(";"):
+            for script in SCRIPTS.get(_version(connection), ()):  # none: another was faster
+                for statement in script.split(";"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute(f"PRAGMA user_version = {max(_VERSION, _version(connection))}")
             connection.commit()
         version = _version(connection)
         if version != _VERSION:
@@ -255,72 +269,58 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _load(connection: sqlite3.Connection, server: str) -> Stored:
     row = connection.execute(
-        "SELECT url, aliases_etag, transport_etag, marked, loaded_at FROM server WHERE name = ?",
+        "SELECT url, aliases_etag, transport_etag, marked, loaded_at, whole, revision"
+        " FROM server WHERE name = ?",
         (server,),
     ).fetchone()
     if row is None:
         return Stored(ServerList(server))
-    url, aliases_etag, transport_etag, marked, loaded_at = row
-    kinds: dict[str, dict[str, str]] = {}
-    for kind, name, value in connection.execute(
-        "SELECT kind, name, value FROM entry WHERE server = ?", (server,)
-    ):
-        kinds.setdefault(kind, {})[name] = value
-    try:
-        server_list = _server_list(server, loaded_at, kinds)
-    except (ValueError, TypeError) as error:
-        raise sqlite3.DatabaseError(f"a row that cannot be read: {error}") from None
+    url, aliases_etag, transport_etag, marked, loaded_at, whole, revision = row
+    server_list = ServerList(server)
+    if loaded_at is not None:
+        try:
+            declared = declared_rows(connection, server, bool(whole))
+            removed = removed_rows(connection, server)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise sqlite3.DatabaseError(f"a row that cannot be read: {error}") from None
+        count = len(declared)
+        server_list = ServerList(server, declared, removed, loaded_at, count, revision)
     return Stored(server_list, url, Etags(aliases_etag, transport_etag), bool(marked))
 
 
-def _save(connection: sqlite3.Connection, stored: Stored) -> None:
+def _save(
+    connection: sqlite3.Connection,
+    stored: Stored,
+    changes: Changes | None,
+    removed: Mapping[str, Removed | None],
+) -> int:
     server_list, etags = stored.server_list, stored.etags
-    name = server_list.server
-    loaded_at = None if server_list.declared is None else server_list.loaded_at
+    name, declared = server_list.server, server_list.declared
+    has_base = connection.execute(
+        "SELECT 1 FROM server WHERE name = ? AND revision = ? AND loaded_at IS NOT NULL",
+        (name, server_list.revision),
+    ).fetchone()
+    revision = secrets.randbelow(_REVISIONS) + 1
     connection.execute(
-        "INSERT INTO server VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+        "INSERT INTO server VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
         " url = excluded.url, aliases_etag = excluded.aliases_etag,"
         " transport_etag = excluded.transport_etag, loaded_at = excluded.loaded_at,"
+        " whole = excluded.whole, revision = excluded.revision,"
         " marked = max(marked, excluded.marked)",
-        (name, stored.url, etags.aliases, etags.transport, stored.marked, loaded_at),
+        (
+            name,
+            stored.url,
+            etags.aliases,
+            etags.transport,
+            stored.marked,
+            None if declared is None else server_list.loaded_at,
+            declared is not None and declared.whole,
+            revision,
+        ),
     )
-    connection.execute("DELETE FROM entry WHERE server = ?", (name,))
-    connection.executemany(
-        "INSERT INTO entry VALUES (?, ?, ?, ?)", ((name, *row) for row in _rows(server_list))
-    )
-
-
-def _rows(server_list: ServerList) -> Iterator[tuple[str, str, str]]:
-    declared = AliasList() if server_list.declared is None else server_list.declared
-    for name, targets in declared.aliases.items():
-        yield "alias", name, " ".join(targets)
-    for name, targets in declared.local_parts.items():
-        yield "local_part", name, " ".join(targets)
-    for name in declared.domains:
-        yield "domain", name, ""
-    for name, nexthop in declared.transport.items():
-        yield "transport", name, nexthop
-    for name, removed in server_list.removed.items():
-        yield "removed", name, json.dumps((float(removed.at), removed.nexthop))
-
-
-def _server_list(
-    server: str, loaded_at: float | None, kinds: dict[str, dict[str, str]]
-) -> ServerList:
-    if loaded_at is None:
-        return ServerList(server)
-    declared = AliasList(
-        {name: tuple(value.split(" ")) for name, value in kinds.get("alias", {}).items()},
-        {name: tuple(value.split(" ")) for name, value in kinds.get("local_part", {}).items()},
-        frozenset(kinds.get("domain", ())),
-        kinds.get("transport", {}),
-    )
-    removed = {name: _removed(value) for name, value in kinds.get("removed", {}).items()}
-    return ServerList(server, declared, removed, loaded_at, len(declared))
-
-
-def _removed(value: str) -> Removed:
-    at, nexthop = json.loads(value)
-    if not isinstance(at, float) or not isinstance(nexthop, str):
-        raise ValueError("not a time and a next hop")
-    return Removed(at, nexthop)
+    if changes is None or not has_base:
+        delete_rows(connection, name)
+        changes = AliasList().changes_to(AliasList() if declared is None else declared)
+        removed = server_list.removed
+    write_rows(connection, name, changes, removed)
+    return revision

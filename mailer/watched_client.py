@@ -16,7 +16,8 @@ from mailer.availability import MAX_PAUSE, Availability
 from mailer.config import Server
 from mailer.errors import MailerError, NoAnswerError, TemporaryError, TlsError, UnreachableError
 from mailer.metrics import Metrics
-from mailer.odoo import Delivery, OdooClient, Pages
+from mailer.odoo import Delivery, OdooClient
+from mailer.pages import IsWhole, Pages
 from mailer.reply import Reply
 from mailer.store import Etags
 from mailer.verdict import Answer, reply_for_error
@@ -72,12 +73,14 @@ class WatchedClient:
         """
         return self._availability.refusal(self._clock.seconds())
 
-    async def fetch(self, etags: Etags) -> Pages:
+    async def fetch(
+        self, etags: Etags, is_whole: IsWhole | None = None, patch: bool = False
+    ) -> Pages:
         """
         Return the pages of the list, see ``OdooClient.fetch``.
         """
         try:
-            pages = await self._client.fetch(etags)
+            pages = await self._client.fetch(etags, is_whole, patch)
         except MailerError as error:
             self._note(error)
             raise

@@ -5,7 +5,7 @@ HTTP that the daemon serves: the webhook, refresh on demand, metrics, health.
 import json
 import math
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -16,11 +16,12 @@ from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from mailer.alias_list import AliasList, parse_mapping
+from mailer.alias_list import AliasList, parse_mapping, parse_patch
 from mailer.errors import ListError, TemporaryError
 from mailer.http_server import BoundedRequest, BoundedSite
 from mailer.metrics import Metrics
-from mailer.refresh import InThread, Outcome, Refresher
+from mailer.reading import InThread
+from mailer.refresh import Outcome, Refresher
 from mailer.throttle import Throttle, source_of
 from mailer.yaml_text import load
 
@@ -30,6 +31,10 @@ MAX_LARGE = 2  # larger ones at once
 LARGE_RETRY = 10  # seconds
 WRONG_TOKENS = (10, 6.0)  # of one source in a row, and seconds until there may be one more
 
+PATCH_TYPE = "application/merge-patch+json"  # RFC 7396
+LIST_TYPES = ("application/yaml", PATCH_TYPE)
+
+_T = TypeVar("_T")
 Health = Callable[[], tuple[bool, dict[str, Any]]]
 
 log = Logger()
@@ -48,6 +53,7 @@ class Said(NamedTuple):
     retry_after: float = 0
 
 
+WRONG_TYPE = Said(415, f"{' or '.join(LIST_TYPES)} is expected, or an empty body")
 PostAnswer = Callable[[BoundedRequest, Refresher], Awaitable[Said]]
 
 
@@ -119,7 +125,7 @@ class WebResource(Resource):
         request.refusal = self._refusal(request, length)
         if request.refusal is not None:
             return None
-        if not _is_yaml(request):
+        if _type_of(request) not in LIST_TYPES:
             return 1  # enough to tell that there is a body; not for Twisted to read it as a form
         if length is None or length > SMALL_BODY:
             self._large.add(request)
@@ -153,8 +159,8 @@ class WebResource(Resource):
             return Said(401, "X-Mail-Token is missing or wrong")
         if length and length > MAX_BODY:
             return Said(413, f"more than {MAX_BODY} octets")
-        if length and not _is_yaml(request):
-            return Said(415, "application/yaml is expected, or an empty body")
+        if length and _type_of(request) not in LIST_TYPES:
+            return WRONG_TYPE
         is_large = length is None or length > SMALL_BODY
         if is_large and len(self._large) >= MAX_LARGE:
             return Said(503, "too many large bodies at once", LARGE_RETRY)
@@ -185,12 +191,14 @@ class WebResource(Resource):
         if not body and not request.too_large:
             refresher.refresh_soon("webhook")
             return Said(202, "the list will be fetched")
-        if not _is_yaml(request):
-            return Said(415, "application/yaml is expected, or an empty body")
+        if _type_of(request) not in LIST_TYPES:
+            return WRONG_TYPE
         if request.too_large:
             return Said(413, f"more than {MAX_BODY} octets")
+        if _type_of(request) == PATCH_TYPE:
+            return await self._take_patch(request, body, refresher)
         try:
-            declared = await self._parsed(body, one_at_a_time=request in self._large)
+            declared = await self._parsed(_mapping, request, body)
             await refresher.install(declared)
         except ListError as error:
             return Said(422, str(error))
@@ -198,10 +206,31 @@ class WebResource(Resource):
             return Said(503, str(error))
         return Said(200, f"{len(declared)} addresses in force")
 
-    def _parsed(self, body: bytes, one_at_a_time: bool) -> Deferred[AliasList]:
-        if one_at_a_time:
-            return self._parsing.run(self._in_thread, _mapping, body)
-        return self._in_thread(_mapping, body)
+    async def _take_patch(self, request: BoundedRequest, body: bytes, refresher: Refresher) -> Said:
+        """
+        Put in force what has changed; fetch the whole list where there is any doubt.
+        """
+        try:
+            patch = await self._parsed(parse_patch, request, body)
+        except ListError as error:
+            return Said(422, str(error))
+        base, etag = (request.getHeader(name) or "" for name in ("Delta-Base", "ETag"))
+        try:
+            await refresher.apply(patch, base, etag)
+        except (ListError, TemporaryError) as error:
+            refresher.refresh_soon("webhook")
+            return Said(202, f"the list will be fetched: {error}")
+        return Said(200, "the changes are in force")
+
+    def _parsed(
+        self, parse: Callable[[bytes], _T], request: BoundedRequest, body: bytes
+    ) -> "Deferred[_T]":
+        """
+        Return a body, parsed in a thread; large ones one after the other.
+        """
+        if request in self._large:
+            return self._parsing.run(self._in_thread, parse, body)
+        return self._in_thread(parse, body)
 
     async def _refresh(self, request: BoundedRequest) -> None:
         """
@@ -284,9 +313,9 @@ def _source(request: Request) -> str:
     return source_of(getattr(request.getClientAddress(), "host", ""))
 
 
-def _is_yaml(request: Request) -> bool:
+def _type_of(request: Request) -> str:
     content_type = request.getHeader("Content-Type") or ""
-    return content_type.partition(";")[0].strip().lower() == "application/yaml"
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _finish(request: Request, said: Said) -> None:

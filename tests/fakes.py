@@ -11,12 +11,14 @@ from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from mailer.alias_list import AliasList
 from mailer.alias_table import ServerList, merge
 from mailer.config import Server, Token
 from mailer.directory import Directory
 from mailer.metrics import Metrics
-from mailer.odoo import Page, Pages
+from mailer.pages import Page, Pages
 from mailer.store import Etags, Store, Stored
+from mailer.succession import Succession, succeed
 from mailer.watched_client import WatchedClient
 
 NEXTHOP = "lmtp:unix:private/odoo-lmtp"
@@ -76,10 +78,19 @@ def make_directory(*lists, grace=0.0, domains=None):
     Return the directory of these lists.
     """
 
-    def table_of(several):
-        return merge(several, domains or {}, NEXTHOP, grace=grace)
+    def table_of(several, **known):
+        return merge(several, domains or {}, NEXTHOP, grace=grace, **known)
 
     return Directory(lists, table_of)
+
+
+def successor_of(before, declared, own=frozenset(), now=NOW, grace=0.0):
+    """
+    Return the list of a server that takes the place of another.
+    """
+    old = AliasList() if before.declared is None else before.declared
+    succession = Succession.of(old, old.changes_to(declared), own)
+    return succeed(before, succession, succession.removed(before.removed, now, grace), now)
 
 
 def make_pages(aliases=b"", transport=b"", etags=("", ""), marked=True):
@@ -115,8 +126,11 @@ class Client:
         self.probes = []
         self._answers = list(answers)
 
-    async def fetch(self, etags):
-        return await self._call(etags)
+    async def fetch(self, etags, is_whole=None, patch=False):
+        pages = await self._call(etags)
+        if is_whole is not None:
+            await is_whole(pages.aliases)
+        return pages
 
     async def deliver(self, delivery):
         return await self._call(delivery)
@@ -160,7 +174,7 @@ class FailingStore:
     def __init__(self, error):
         self.error = error
 
-    def save(self, stored):
+    def save(self, stored, changes=None, removed=None):
         raise self.error
 
 

@@ -12,7 +12,8 @@ from mailer.daemon import Daemon, Roles
 from mailer.delivery import Deliverer, ServerDelivery
 from mailer.listen import Listen
 from mailer.lmtp_server import LmtpFactory
-from mailer.refresh import Refresher, RefreshPolicy
+from mailer.refresh import Refresher
+from mailer.replacement import RefreshPolicy
 from mailer.socketmap import netstring
 from mailer.store import Etags, Store
 from mailer.verdict import Answer

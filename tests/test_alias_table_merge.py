@@ -14,11 +14,10 @@ from mailer.alias_table import (
     Match,
     Removed,
     ServerList,
-    dropped_share,
-    keep_removed,
     merge,
 )
 from mailer.socketmap import Request, answer
+from mailer.succession import Succession
 
 HOP = "lmtp:unix:private/odoo-lmtp"
 OWN = OWN_NEXTHOP
@@ -127,7 +126,7 @@ def test_an_empty_table_knows_nothing():
     assert AliasTable().find_deliverable("a@x", 0) is None
 
 
-def test_what_leaves_the_list_is_remembered():
+def test_what_leaves_the_list_is_remembered(fakes):
     """
     Transport addresses, deliverable aliases and local parts are kept with their next hop.
     """
@@ -137,7 +136,8 @@ def test_what_leaves_the_list_is_remembered():
         frozenset({"x"}),
         {"t@x": OWN, "f@x": "smtp:far"},
     )
-    removed = keep_removed(ServerList("odoo", old), AliasList(), frozenset({"own"}), 5.0, 60.0)
+    own = frozenset({"own"})
+    removed = fakes.successor_of(ServerList("odoo", old), AliasList(), own, 5.0, 60.0).removed
     gone = {
         "t@x": OWN,
         "f@x": "smtp:far",
@@ -149,13 +149,14 @@ def test_what_leaves_the_list_is_remembered():
     assert {address: Removed(5.0, hop) for address, hop in gone.items()} == removed
 
 
-def test_removed_addresses_are_forgotten_after_grace():
+def test_removed_addresses_are_forgotten_after_grace(fakes):
     """
     What is older than the time of grace is dropped, the rest keeps its time.
     """
     known = {"old@x": Removed(1.0, OWN), "late@x": Removed(2.0, OWN)}
-    kept = keep_removed(ServerList("odoo", None, known), AliasList(), frozenset(), 61.0, 60.0)
-    assert {"late@x": Removed(2.0, OWN)} == kept
+    before = ServerList("odoo", None, known)
+    after = fakes.successor_of(before, AliasList(), now=61.0, grace=60.0)
+    assert {"late@x": Removed(2.0, OWN)} == after.removed
 
 
 @pytest.mark.parametrize(
@@ -167,12 +168,12 @@ def test_removed_addresses_are_forgotten_after_grace():
         (AliasList({"a@x": ("o@elsewhere",)}), True),
     ],
 )
-def test_an_address_that_came_back_is_not_removed(new, remembered):
+def test_an_address_that_came_back_is_not_removed(fakes, new, remembered):
     """
     Only an address whose mail no longer goes to Odoo is remembered.
     """
     old = ServerList("odoo", AliasList(transport={"a@x": OWN}), {"a@x": Removed(1.0, OWN)})
-    assert remembered == ("a@x" in keep_removed(old, new, frozenset(), 2.0, 60.0))
+    assert remembered == ("a@x" in fakes.successor_of(old, new, now=2.0, grace=60.0).removed)
 
 
 @pytest.mark.parametrize(
@@ -190,17 +191,18 @@ def test_dropped_share(old, new, share):
     The part of the old list that is missing counts, additions do not.
     """
     before, after = (AliasList(dict.fromkeys(names, ("t@x",))) for names in (old, new))
-    assert share == dropped_share(before, after)
+    succession = Succession.of(before, before.changes_to(after), frozenset())
+    assert share == succession.dropped_share()
 
 
 @given(LISTS, LISTS, st.sampled_from(["A@x", "b+e@X", "c@y", "d@y", "a@y"]))
-def test_no_removed_address_falls_out_of_transport(old, new, key):
+def test_no_removed_address_falls_out_of_transport(fakes, old, new, key):
     """
     Whatever replaces a list: what went to Odoo before still does, to the same server.
     """
     own = frozenset({"y"})
     before = ServerList("odoo", old)
-    after = ServerList("odoo", new, keep_removed(before, new, own, 5.0, 60.0))
+    after = fakes.successor_of(before, new, own, 5.0, 60.0)
     was, now_is = (
         merge([lst], {"odoo": own}, HOP, grace=60.0).find_deliverable(key, 6.0)
         for lst in (before, after)

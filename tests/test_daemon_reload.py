@@ -241,6 +241,8 @@ def test_a_reload_between_storing_and_publishing_loses_nothing(make_site, fakes,
     slow = site.reactor.thread = fakes.SlowThread()
     site.start()
     site.odoo.run()
+    slow.finish()  # the page is read
+    site.odoo.run()
     assert len(slow.waiting) == 1
     site.reactor.thread = fakes.in_thread
     site.daemon.reload()

@@ -14,16 +14,17 @@ import mailer
 LAYERS = {
     0: """
         __init__
-        address alias_list alias_table availability config config_keys errors listen lmtp
-        lmtp_events main_cf map_text message reply socketmap throttle verdict visible yaml_text
+        address alias_list alias_table availability concealed config config_keys declared errors
+        listen lmtp lmtp_events main_cf map_text message page_text reply sharded socketmap
+        succession throttle verdict visible yaml_text
     """,
     1: """
-        config_file descriptors exposure http_client http_failures log_repeats logs map_files
-        metrics odoo postfix spool store tls
+        config_file descriptors exposure http_client http_failures list_rows log_repeats logs
+        map_files metrics odoo pages postfix spool store tls
     """,
     2: """
         connection_limit deadline delivery directory http_server listening lmtp_server quick_reader
-        refresh socketmap_server watched_client web
+        reading refresh replacement socketmap_server watched_client web
     """,
     3: """
         __main__ asking cli commands* daemon generation map_commands pipe running sandbox* tap

@@ -7,7 +7,8 @@ import pytest
 from mailer.alias_list import AliasList
 from mailer.alias_table import ServerList
 from mailer.errors import TemporaryError, TlsError, UnreachableError
-from mailer.refresh import INTERNAL_ERROR, Outcome, Refresher, RefreshPolicy
+from mailer.refresh import INTERNAL_ERROR, Outcome, Refresher
+from mailer.replacement import RefreshPolicy
 from mailer.store import Etags, Store
 
 PAGE = b"info@example.com odoo@example.com\n"

@@ -163,6 +163,7 @@ def test_a_list_is_stored_before_it_counts(lists, sites):
     lists.thread = lists.fakes.SlowThread()
     outcome = lists.refreshers["odoo"].refresh("command")
     lists.clients["odoo"].answer(lists.fakes.make_pages(sites.page_of(TEN)))
+    lists.thread.finish()  # the page is read
     assert len(lists.store.load("odoo").server_list.declared) == 10
     assert not lists.finds("a0@example.com")
     lists.thread.finish()

@@ -54,6 +54,7 @@ def test_a_mapping_during_a_fetch_is_not_overwritten_by_it_unnoticed(loaded, sit
     loaded.clients["odoo"].answer(
         loaded.fakes.make_pages(sites.page_of(TEN), " ".join(TEN).encode() + b" x@example.com")
     )
+    slow.finish()  # the page is read
     installing = loaded.fakes.Deferred.fromCoroutine(
         loaded.refreshers["odoo"].install(AliasList(transport={"y@example.com": ""}))
     )

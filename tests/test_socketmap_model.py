@@ -7,7 +7,6 @@ one look into a dictionary for the key, and one for the key without its extensio
 Source: socketmap_table(5); cr.yp.to/proto/netstrings.txt; postconf(5) recipient_delimiter.
 """
 
-import dataclasses
 import json
 import runpy
 from itertools import product, takewhile
@@ -19,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from twisted.internet.testing import StringTransportWithDisconnection
 
 from mailer.alias_list import parse_aliases, parse_transport
-from mailer.alias_table import ServerList, keep_removed
+from mailer.alias_table import ServerList
 from mailer.socketmap import netstring
 from mailer.socketmap_server import SocketmapFactory
 
@@ -257,12 +256,10 @@ class Lookups(RuleBasedStateMachine):
         """
         self.model.publish(server, page, transport)
         hops = "".join(f"{address} {hop}\n" for address, hop in transport.items())
-        declared = dataclasses.replace(
-            parse_aliases(json.dumps(page).encode()), transport=parse_transport(hops.encode())
-        )
+        declared = parse_aliases(json.dumps(page).encode())
+        declared = declared.with_transport(parse_transport(hops.encode()))
         now, domains = self.clock.seconds(), OWN_DOMAINS[server]
-        removed = keep_removed(self.directory[server], declared, domains, now, GRACE)
-        successor = ServerList(server, declared, removed, now)
+        successor = fakes.successor_of(self.directory[server], declared, domains, now, GRACE)
         self.directory.publish(successor, self.directory.merged_with(successor))
         self.ask_everything()
 
