@@ -68,6 +68,7 @@ class StandIn:
         self.manner = Manner()
         self._addresses = addresses
         self._revision = 0
+        self._added = 0  # since the list was last declared
         self._pipe, child = SPAWN.Pipe()
         self._process = SPAWN.Process(target=_serve, args=(name, port, self.token, child))
         self._process.daemon = True
@@ -99,8 +100,20 @@ class StandIn:
         """
         self._addresses = addresses or self._addresses
         self._revision += 1
+        self._added = 0
         mark = f"{self.name}-revision-{self._revision}@{DOMAIN}"
         self._call("declare", (self._addresses, mark))
+        return mark
+
+    def add(self) -> str:
+        """
+        Declare one address more, of which only the change can be had from now on; return it.
+        """
+        self._revision += 1
+        self._added += 1
+        mark = f"{self.name}-revision-{self._revision}@{DOMAIN}"
+        patch = {"aliases": {mark: [mark]}, "count": self._addresses + 1 + self._added}
+        self._call("add", (f'"{mark}"', json.dumps(patch).encode()))
         return mark
 
     def behave(self, **changes: Any) -> None:
@@ -141,6 +154,8 @@ class _Server:
     counts: Counts = field(default_factory=Counts)
     pages: dict[str, bytes] = field(default_factory=dict)
     etag: str = ""
+    patch: bytes = b""
+    base: str = ""
     connections: set["_Http"] = field(default_factory=set)
     held: list[socket.socket] = field(default_factory=list)
     listener: asyncio.Server | None = None
@@ -161,7 +176,12 @@ class _Server:
         elif verb == "count":
             self.pipe.send(self.counts)
         elif verb == "declare":
+            self.base, self.patch = self.etag, b""
             self.pages, self.etag = _pages(self.name, *argument)
+            self.pipe.send(None)
+        elif verb == "add":
+            self.base, self.patch = self.etag, argument[1]
+            self.etag = argument[0]
             self.pipe.send(None)
         else:
             await self._behave(argument)
@@ -282,6 +302,11 @@ class _Http(asyncio.Protocol):
             self._write("200 OK", self._verdict(), "Content-Type: application/json\r\n")
         elif self._fields.get("if-none-match") == self._server.etag:
             self._write("304 Not Modified", b"", f"ETag: {self._server.etag}\r\n")
+        elif self._wants_patch():
+            self._server.counts.fetches += 1
+            fields = f"IM: merge-patch\r\nDelta-Base: {self._server.base}\r\n"
+            etag = f"ETag: {self._server.etag}\r\n"
+            self._write("226 IM Used", self._server.patch, fields + etag)
         else:
             self._server.counts.fetches += 1
             name = self._request.split()[1].rpartition("/")[2]
@@ -289,6 +314,10 @@ class _Http(asyncio.Protocol):
                 name = "aliases, text"
             page = self._server.pages[name]
             self._write("200 OK", page, f"ETag: {self._server.etag}\r\n")
+
+    def _wants_patch(self) -> bool:
+        asked = (self._fields.get("a-im"), self._fields.get("if-none-match"))
+        return asked == ("merge-patch", self._server.base) and bool(self._server.patch)
 
     def _verdict(self) -> bytes:
         recipients = self._fields["x-mail-recipients"].split(",")
@@ -315,6 +344,8 @@ def _pages(name: str, addresses: int, mark: str) -> tuple[dict[str, bytes], str]
         "local_parts": {},
         "domains": [DOMAIN],
         "version": mark,
+        "count": len(names),
+        "transport": True,
     }
     aliases = json.dumps(document, separators=(",", ":")).encode()
     transport = "".join(f"{address}\n" for address in names).encode()

@@ -8,6 +8,7 @@ that in one step of C lets nobody else do anything for seconds.
 import codecs
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from mailer.errors import ListError
@@ -151,15 +152,12 @@ class JsonText:
         end = self._text.rfind("],", self._at, self._at + STEP) + 1
         if end > self._tried:
             self._tried = end
-            try:
-                found = json.loads(
-                    "{" + self._text[self._at : end] + "}", object_pairs_hook=_Members
-                )
-            except (ValueError, RecursionError):
-                pass
-            else:
+            members = _Members()
+            with suppress(ValueError, RecursionError):
+                text = self._text[self._at : end]
+                json.loads(f"{{{text}}}", object_pairs_hook=members.note)
                 self._at = end
-                return iter(found)
+                return iter(members.last)
         return iter([(self._name(), self.value())])
 
     def _name(self) -> str:
@@ -201,10 +199,20 @@ class JsonText:
         return bool(more)
 
 
-class _Members(list[tuple[str, Any]]):
+class _Members:
     """
-    An object, with what stands twice in it.
+    The members of the object that ended last, with what stands twice in it.
     """
+
+    def __init__(self) -> None:
+        self.last: list[tuple[str, Any]] = []
+
+    def note(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """
+        Make an object of its members, as json would.
+        """
+        self.last = pairs
+        return dict(pairs)
 
 
 def _pieces(page: bytes) -> Iterator[bytes]:

@@ -37,7 +37,6 @@ from mailer.list_rows import (
     removed_rows,
     write_rows,
 )
-from mailer.sharded import Sharded
 
 FILE_NAME = "odoo-mailer.sqlite3"
 _VERSION = 2

@@ -2,6 +2,7 @@
 Stand-ins that several test modules share; the fixture ``fakes`` gives this module.
 """
 
+import json
 from types import SimpleNamespace
 
 from prometheus_client import CollectorRegistry
@@ -100,6 +101,13 @@ def make_pages(aliases=b"", transport=b"", etags=("", ""), marked=True):
     return Pages(Page(aliases, etags[0]), Page(transport, etags[1]))
 
 
+def make_whole(page, etag="", is_patch=False):
+    """
+    Return the page of a whole list, or a patch of it, as Odoo gives it; the page as a mapping.
+    """
+    return Pages(Page(json.dumps(page).encode(), etag, is_patch), Page(None, ""))
+
+
 UNCHANGED = make_pages(None, None)
 
 
@@ -116,7 +124,12 @@ class Client:
 
     Args:
         answers: What the first calls get at once; exceptions are raised.
+
+    Attributes:
+        patch: The last fetch would have taken a patch.
     """
+
+    patch = False
 
     def __init__(self, server, answers=(), marked=False):
         self.server = server
@@ -127,8 +140,9 @@ class Client:
         self._answers = list(answers)
 
     async def fetch(self, etags, is_whole=None, patch=False):
+        self.patch = patch
         pages = await self._call(etags)
-        if is_whole is not None:
+        if is_whole is not None and not pages.aliases.is_patch:
             await is_whole(pages.aliases)
         return pages
 

@@ -112,11 +112,11 @@ class Wire:
         """How often the client has begun to connect."""
         return len(self.reactor.tcpClients)
 
-    def fetch(self, *etags):
+    def fetch(self, *etags, **more):
         """
         Begin to fetch the list.
         """
-        return self._begin(self.client.fetch(Etags(*etags)))
+        return self._begin(self.client.fetch(Etags(*etags), **more))
 
     def deliver(self, body=b"message", beginning=b"", offset=0, **fields):
         """
