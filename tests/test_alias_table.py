@@ -12,7 +12,7 @@ from mailer.alias_table import (
     ServerList,
     merge,
 )
-from mailer.socketmap import NOTFOUND, PERM_NO_MAP, TEMP_NO_LIST, Request, answer
+from mailer.socketmap import NOTFOUND, PERM_NO_MAP, TEMP_NO_LIST, answer, parse_netstring
 
 HOP = "lmtp:unix:private/odoo-lmtp"
 OWN = OWN_NEXTHOP
@@ -33,7 +33,8 @@ def ask(known, map_name, key, now=0.0):
     """
     Return the answer to a lookup, both as text.
     """
-    return answer(known, Request(map_name.encode(), key.encode()), now).decode()
+    reply, _ = answer(known, f"{map_name} {key}".encode(), now)
+    return parse_netstring(reply).decode()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,8 @@ def test_hopeless_keys_are_not_found_without_list_too(key):
     """
     No list is needed to know that they are not there: Postfix asks for * at its start.
     """
-    assert NOTFOUND == answer(merge([ServerList("odoo")], {}, HOP), Request(b"transport", key), 0)
+    reply, _ = answer(merge([ServerList("odoo")], {}, HOP), b"transport " + key, 0)
+    assert NOTFOUND == parse_netstring(reply)
 
 
 @pytest.mark.parametrize("map_name", ["", "alias", "ALIASES", "transports", "aliases\x00"])

@@ -16,7 +16,7 @@ from mailer.alias_table import (
     ServerList,
     merge,
 )
-from mailer.socketmap import Request, answer
+from mailer.socketmap import answer, parse_netstring
 from mailer.succession import Succession
 
 HOP = "lmtp:unix:private/odoo-lmtp"
@@ -35,7 +35,8 @@ def ask(known, map_name, key, now=0.0):
     """
     Return the answer to a lookup, both as text.
     """
-    return answer(known, Request(map_name.encode(), key.encode()), now).decode()
+    reply, _ = answer(known, f"{map_name} {key}".encode(), now)
+    return parse_netstring(reply).decode()
 
 
 TWO_SERVERS = [
