@@ -11,6 +11,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,7 @@ int main(int argc, char **argv)
         fail("usage: http_server PORT ALIASES TRANSPORT");
     aliases.text = read_file(argv[2], &aliases.size);
     transport.text = read_file(argv[3], &transport.size);
+    signal(SIGPIPE, SIG_IGN); /* a client that is gone is seen in writing */
     int listening = listen_loopback(atoi(argv[1])), poll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN}, events[256]; /* no pointer: who listens */
     epoll_ctl(poll, EPOLL_CTL_ADD, listening, &event);

@@ -12,7 +12,8 @@
  * is given.
  *
  * Prints one line of JSON: the latency is that of a whole transaction, "dot" that from the last
- * octet to the last reply; "cpu" is the share of its own processor that the load took.
+ * octet to the last reply; "all_messages" has those that were not counted, too; "cpu" is the share of its own
+ * processor that the load took.
  *
  * Source: RFC 2033.
  */
@@ -219,12 +220,12 @@ static void print(size_t size, uint64_t cpu)
     double took = (double)(now_ns() - counts_from) / 1e9;
     printf("{\"messages\": %llu, \"seconds\": %.3f, \"messages_per_second\": %.2f, "
            "\"octets_per_second\": %.0f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, "
-           "\"dot_p50_ms\": %.3f, \"dot_p99_ms\": %.3f, \"cpu\": %.3f}\n",
+           "\"dot_p50_ms\": %.3f, \"dot_p99_ms\": %.3f, \"cpu\": %.3f, \"all_messages\": %llu}\n",
            (unsigned long long)ended, took, (double)ended / took,
            (double)ended * (double)size / took, percentile_ms(&transactions, 0.5),
            percentile_ms(&transactions, 0.99), percentile_ms(&transactions, 1),
            percentile_ms(&dots, 0.5), percentile_ms(&dots, 0.99),
-           (double)(used_cpu_ns() - cpu) / 1e9 / took);
+           (double)(used_cpu_ns() - cpu) / 1e9 / took, (unsigned long long)begun);
 }
 
 int main(int argc, char **argv)

@@ -13,6 +13,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,7 @@ int main(int argc, char **argv)
     nexthop_length = strlen(nexthop);
     if (nexthop_length > ANSWER - 16)
         fail("the next hop is too long");
+    signal(SIGPIPE, SIG_IGN); /* a client that is gone is seen in writing */
     int listening = listen_unix(argv[1]), poll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN}, events[256]; /* no pointer: who listens */
     epoll_ctl(poll, EPOLL_CTL_ADD, listening, &event);

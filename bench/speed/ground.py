@@ -1,0 +1,197 @@
+"""
+The ground that the benchmarks stand on: cores, compiled programs, addresses, figures.
+"""
+
+import paths  # noqa: F401  isort: skip
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[2]
+RESULTS = Path(__file__).parents[1] / "results"
+C_SOURCES = Path(__file__).parents[1] / "c"
+PROGRAMS = C_SOURCES / "build"
+
+SERVER_CORE = min(os.sched_getaffinity(0))
+LOAD_CORE = max(os.sched_getaffinity(0))
+
+DOMAIN = "example.com"
+NEXTHOP = "lmtp:unix:private/odoo-lmtp"
+
+Figures = dict[str, float]
+
+
+def build() -> None:
+    """
+    Compile what is written in C; as root on Debian, a compiler is installed where there is none.
+    """
+    if not shutil.which("gcc") or not shutil.which("make"):
+        install("gcc", "libc6-dev", "make")
+    subprocess.run(["make", "--silent", "-C", C_SOURCES], check=True)
+
+
+def install(*packages: str) -> None:
+    """
+    Install packages of Debian.
+    """
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
+    subprocess.run([*apt, "update"], check=True, env=environ)
+    subprocess.run(
+        [*apt, "install", "-y", "--no-install-recommends", *packages],
+        check=True,
+        env=environ,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def pinned(core: int, argv: Sequence[str | Path]) -> list[str]:
+    """
+    Return a command line that runs on one core.
+    """
+    return ["taskset", "-c", str(core), *map(str, argv)]
+
+
+def run_load(program: str, *arguments: object, core: int, server: int, per: str) -> Figures:
+    """
+    Have a load run, and return its figures.
+
+    Args:
+        server: The process that serves it. What it used of its core is added, ``server_us``:
+            microseconds for each of what ``per`` names.
+        per: ``lookups`` or ``messages``.
+
+    Raises:
+        AssertionError: An answer was not as it has to be.
+    """
+    argv = pinned(core, [PROGRAMS / program, *map(str, arguments)])
+    before = cpu_ns(server)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=600)
+    used = cpu_ns(server) - before
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
+    found: Figures = json.loads(done.stdout)
+    return {**found, "server_us": round(used / found[f"all_{per}"] / 1000, 3)}
+
+
+def cpu_ns(pid: int) -> int:
+    """
+    Return the nanoseconds of processor time of a process so far, of all threads that live.
+
+    Source: proc(5), Documentation/scheduler/sched-stats.rst of Linux.
+    """
+    tasks = Path(f"/proc/{pid}/task")
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir())
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """
+    A folder with what the servers and loads read.
+
+    Args:
+        count: Of the addresses.
+    """
+
+    folder: Path
+    count: int
+
+    @property
+    def addresses(self) -> Path:
+        """One address a line."""
+        return self.folder / "addresses"
+
+    @property
+    def lookups(self) -> Path:
+        """Requests and answers, for ``socketmap_load``."""
+        return self.folder / "lookups"
+
+    @property
+    def page(self) -> Path:
+        """The aliases as mail_delivery writes them."""
+        return self.folder / "aliases.json"
+
+    def write(self) -> None:
+        """
+        Write the files.
+        """
+        names = [address(number) for number in range(self.count)]
+        self.addresses.write_text("".join(f"{name}\n" for name in names))
+        self.lookups.write_text("".join(map(_lookups, names)))
+        document = {
+            "aliases": {name: [name] for name in names},
+            "local_parts": {},
+            "domains": [DOMAIN],
+            "version": "1",
+            "transport": True,
+            "count": len(names),
+        }
+        self.page.write_text(json.dumps(document, separators=(",", ":")))
+
+
+def address(number: int) -> str:
+    """
+    Return one of the addresses.
+    """
+    return f"alias-{number}@{DOMAIN}"
+
+
+def _lookups(name: str) -> str:
+    """
+    Return what a whole MTA asks: both maps, and as many strangers.
+    """
+    return (
+        f"aliases {name}\tOK {name}\n"
+        f"transport {name}\tOK {NEXTHOP}\n"
+        f"aliases no-{name}\tNOTFOUND \n"
+        f"transport no-{name}\tNOTFOUND \n"
+    )
+
+
+@contextmanager
+def ground(count: int) -> Iterator[Ground]:
+    """
+    Yield a ground with so many addresses; other users may make sockets in it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="odoo-mailer-bench-", dir="/tmp"))
+    folder.chmod(0o777)
+    try:
+        made = Ground(folder, count)
+        made.write()
+        yield made
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def machine() -> dict[str, str | int]:
+    """
+    Return what the figures depend on.
+    """
+    model = platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(": ")[2]
+            break
+    names = ("twisted", "treq", "prometheus-client", "uvloop", "aiosmtpd")
+    names += ("postfix-mta-sts-resolver",)
+    return {
+        "processor": model,
+        "cores": os.cpu_count() or 1,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+        "postfix": _output("postconf", "-h", "mail_version"),
+        "compiler": _output("gcc", "-dumpfullversion"),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _output(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()

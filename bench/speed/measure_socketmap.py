@@ -1,0 +1,104 @@
+"""
+Lookups a second, and how long one takes.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+from ground import (
+    LOAD_CORE,
+    SERVER_CORE,
+    Figures,
+    Ground,
+    address,
+    ground,
+    pinned,
+    run_load,
+)
+from rounds import Rounds, measure_in_turn
+from servers import Served, c_socketmap, daemon, mta_sts_resolver
+
+ADDRESSES = 10_000
+SERVERS: dict[str, Served] = {
+    "odoo-mailer": daemon,
+    "C": c_socketmap,
+    "mta-sts-resolver": mta_sts_resolver("asyncio"),
+    "mta-sts-resolver, uvloop": mta_sts_resolver("uvloop"),
+}
+
+# Connections, requests under way on each, and the core of the load. Where one client waits for
+# one server they never run at once; on two cores it would be the waking up that is measured.
+LOADS = {
+    "1": (1, 1, SERVER_CORE),
+    "1, two cores": (1, 1, LOAD_CORE),
+    "8": (8, 1, LOAD_CORE),
+    "64": (64, 1, LOAD_CORE),
+    "8, 16 pipelined": (8, 16, LOAD_CORE),
+}
+MAPS = ("lmdb", "hash")
+BATCH = 400_000  # lookups of postmap
+
+
+def measure(rounds: int, seconds: float) -> dict[str, Rounds | dict[str, list[Figures]]]:
+    """
+    Return the figures of all servers, and those of postmap.
+    """
+    with ground(ADDRESSES) as here:
+
+        def one(server: str, loads: Sequence[str]) -> Mapping[str, Figures]:
+            with SERVERS[server](here) as running:
+                return {
+                    load: run_load(
+                        "socketmap_load",
+                        running.socketmap,
+                        here.lookups,
+                        *LOADS[load][:2],
+                        seconds,
+                        core=LOADS[load][2],
+                        server=running.pid,
+                        per="lookups",
+                    )
+                    for load in loads
+                }
+
+        servers = measure_in_turn(rounds, list(SERVERS), list(LOADS), one)
+        return {"servers": servers, "postmap": _postmap(here, rounds)}
+
+
+def _postmap(here: Ground, rounds: int) -> dict[str, list[Figures]]:
+    """
+    Return what Postfix's own maps reach in one process that reads its keys from a pipe.
+    """
+    source = here.folder / "virtual"
+    (here.folder / "main.cf").write_text("compatibility_level = 3.6\n")
+    names = here.addresses.read_text().split()
+    source.write_text("".join(f"{name} {name}\n" for name in names))
+    keys = "".join(f"{address(number % (2 * ADDRESSES))}\n" for number in range(BATCH)).encode()
+    found: dict[str, list[Figures]] = {}
+    for kind in MAPS:
+        argv = ["postmap", "-c", str(here.folder)]
+        subprocess.run([*argv, f"{kind}:{source}"], check=True)
+        argv = pinned(SERVER_CORE, [*argv, "-q", "-", f"{kind}:{source}"])
+        found[kind] = [_batch(argv, keys) for _ in range(rounds)]
+    return found
+
+
+def _batch(argv: list[str], keys: bytes) -> Figures:
+    """
+    Return the lookups a second, without the start of the process.
+    """
+    one = _seconds(argv, keys[: keys.index(b"\n") + 1])
+    return {"lookups_per_second": round(BATCH / (_seconds(argv, keys) - one))}
+
+
+def _seconds(argv: list[str], keys: bytes) -> float:
+    start = time.monotonic()
+    done = subprocess.run(argv, input=keys, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return time.monotonic() - start
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(1, 1.0), indent=1))
