@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -120,6 +121,25 @@ class Bed:
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
+
+    def push_change(self, odoo: StandIn) -> tuple[int, int]:
+        """
+        Tell the daemon what has changed; return the status and the octets of the request.
+        """
+        before, now, patch = odoo.latest_change()
+        fields = {
+            "X-Mail-Token": odoo.token,
+            "Content-Type": "application/merge-patch+json",
+            "Delta-Base": before,
+            "ETag": now,
+        }
+        head = f"POST /aliases HTTP/1.1\r\nHost: 127.0.0.1:{self.http_port}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        head += f"Connection: close\r\nContent-Length: {len(patch)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", self.http_port), timeout=60) as connection:
+            connection.sendall(head.encode() + patch)
+            status = connection.makefile("rb").readline().split()[1]
+        return int(status), len(head) + len(patch)
 
     def knows(self, address: str) -> bool:
         """

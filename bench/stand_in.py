@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+from declared import Declared
+
 DOMAIN = "example.com"
 SPAWN = multiprocessing.get_context("spawn")  # nothing of the parent's threads comes along
 
 _LISTENING = ("answering", "hanging")
 _STATES = (*_LISTENING, "refusing", "full")
+_MERGE_PATCH = "Content-Type: application/merge-patch+json\r\n"
 _SLICE = 0.05  # seconds between two reads of one that reads slowly
 
 
@@ -43,13 +46,21 @@ class Manner:
 @dataclass(slots=True)
 class Counts:
     """
-    What it took so far.
+    What it took so far, and what it answered.
+
+    Args:
+        octets: Of the messages.
+        fetches: Of pages, whole or as a patch.
+        requests: For the list, unchanged ones too.
+        sent: Octets of the answers to these, heads included.
     """
 
     messages: int = 0
     recipients: int = 0
     octets: int = 0
     fetches: int = 0
+    requests: int = 0
+    sent: int = 0
 
 
 class StandIn:
@@ -68,7 +79,6 @@ class StandIn:
         self.manner = Manner()
         self._addresses = addresses
         self._revision = 0
-        self._added = 0  # since the list was last declared
         self._pipe, child = SPAWN.Pipe()
         self._process = SPAWN.Process(target=_serve, args=(name, port, self.token, child))
         self._process.daemon = True
@@ -100,21 +110,26 @@ class StandIn:
         """
         self._addresses = addresses or self._addresses
         self._revision += 1
-        self._added = 0
         mark = f"{self.name}-revision-{self._revision}@{DOMAIN}"
         self._call("declare", (self._addresses, mark))
         return mark
 
-    def add(self) -> str:
+    def change(self) -> str:
         """
-        Declare one address more, of which only the change can be had from now on; return it.
+        Declare one address more, and return it.
         """
         self._revision += 1
-        self._added += 1
         mark = f"{self.name}-revision-{self._revision}@{DOMAIN}"
-        patch = {"aliases": {mark: [mark]}, "count": self._addresses + 1 + self._added}
-        self._call("add", (f'"{mark}"', json.dumps(patch).encode()))
+        self._call("change", mark)
         return mark
+
+    def latest_change(self) -> tuple[str, str, bytes]:
+        """
+        Return the ETag before, the one now, and the merge patch between them.
+        """
+        found: Any = self._call("latest change", None)
+        before, now, patch = found
+        return before, now, patch
 
     def behave(self, **changes: Any) -> None:
         """
@@ -152,14 +167,14 @@ class _Server:
     pipe: Connection
     manner: Manner = field(default_factory=Manner)
     counts: Counts = field(default_factory=Counts)
-    pages: dict[str, bytes] = field(default_factory=dict)
-    etag: str = ""
-    patch: bytes = b""
-    base: str = ""
+    declared: Declared = field(init=False)
     connections: set["_Http"] = field(default_factory=set)
     held: list[socket.socket] = field(default_factory=list)
     listener: asyncio.Server | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.declared = Declared(self.name, DOMAIN)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -176,13 +191,13 @@ class _Server:
         elif verb == "count":
             self.pipe.send(self.counts)
         elif verb == "declare":
-            self.base, self.patch = self.etag, b""
-            self.pages, self.etag = _pages(self.name, *argument)
+            self.declared.declare(*argument)
             self.pipe.send(None)
-        elif verb == "add":
-            self.base, self.patch = self.etag, argument[1]
-            self.etag = argument[0]
+        elif verb == "change":
+            self.declared.change(argument)
             self.pipe.send(None)
+        elif verb == "latest change":
+            self.pipe.send(self.declared.latest_change())
         else:
             await self._behave(argument)
             self.pipe.send(None)
@@ -300,24 +315,27 @@ class _Http(asyncio.Protocol):
             self._write("405 Method Not Allowed", b"", "")
         elif self._request.startswith("POST"):
             self._write("200 OK", self._verdict(), "Content-Type: application/json\r\n")
-        elif self._fields.get("if-none-match") == self._server.etag:
-            self._write("304 Not Modified", b"", f"ETag: {self._server.etag}\r\n")
-        elif self._wants_patch():
-            self._server.counts.fetches += 1
-            fields = f"IM: merge-patch\r\nDelta-Base: {self._server.base}\r\n"
-            etag = f"ETag: {self._server.etag}\r\n"
-            self._write("226 IM Used", self._server.patch, fields + etag)
         else:
-            self._server.counts.fetches += 1
-            name = self._request.split()[1].rpartition("/")[2]
-            if name == "aliases" and "application/json" not in self._fields.get("accept", ""):
-                name = "aliases, text"
-            page = self._server.pages[name]
-            self._write("200 OK", page, f"ETag: {self._server.etag}\r\n")
+            self._give_page()
 
-    def _wants_patch(self) -> bool:
-        asked = (self._fields.get("a-im"), self._fields.get("if-none-match"))
-        return asked == ("merge-patch", self._server.base) and bool(self._server.patch)
+    def _give_page(self) -> None:
+        declared, counts = self._server.declared, self._server.counts
+        known = self._fields.get("if-none-match", "")
+        etag = f"ETag: {declared.etag}\r\n"
+        counts.requests += 1
+        if known == declared.etag:
+            counts.sent += self._write("304 Not Modified", b"", etag)
+            return
+        counts.fetches += 1
+        name = self._request.split()[1].rpartition("/")[2]
+        patch = declared.patch_from(known) if "a-im" in self._fields else None
+        if name == "aliases" and patch is not None:
+            fields = f"{etag}IM: merge-patch\r\nDelta-Base: {known}\r\n{_MERGE_PATCH}"
+            counts.sent += self._write("226 IM Used", patch, fields)
+            return
+        if name == "aliases" and "application/json" not in self._fields.get("accept", ""):
+            name = "aliases, text"
+        counts.sent += self._write("200 OK", declared.page(name), etag)
 
     def _verdict(self) -> bytes:
         recipients = self._fields["x-mail-recipients"].split(",")
@@ -326,29 +344,11 @@ class _Http(asyncio.Protocol):
         reply = {"code": 250, "status": "2.0.0", "text": "stored"}
         return json.dumps({"recipients": dict.fromkeys(recipients, reply)}).encode()
 
-    def _write(self, status: str, body: bytes, fields: str) -> None:
+    def _write(self, status: str, body: bytes, fields: str) -> int:
         keeps = self._server.manner.keeps
         head = f"HTTP/1.{keeps:d} {status}\r\nX-Mail-Delivery: 1\r\nContent-Length: {len(body)}"
-        self._transport.write(f"{head}\r\n{fields}\r\n".encode() + body)
+        answer = f"{head}\r\n{fields}\r\n".encode() + body
+        self._transport.write(answer)
         if not keeps:
             self._transport.close()
-
-
-def _pages(name: str, addresses: int, mark: str) -> tuple[dict[str, bytes], str]:
-    """
-    Return the pages of a list, as the addon writes them, and their ETag.
-    """
-    names = [f"{name}-{number}@{DOMAIN}" for number in range(addresses)] + [mark]
-    document = {
-        "aliases": {address: [address] for address in names},
-        "local_parts": {},
-        "domains": [DOMAIN],
-        "version": mark,
-        "count": len(names),
-        "transport": True,
-    }
-    aliases = json.dumps(document, separators=(",", ":")).encode()
-    transport = "".join(f"{address}\n" for address in names).encode()
-    lines = "".join(f"{address} {address}\n" for address in names).encode()
-    pages = {"aliases": aliases, "aliases, text": lines, "transport": transport}
-    return pages, f'"{mark}"'
+        return len(answer)

@@ -1,15 +1,15 @@
 /*
  * A load of mail over LMTP.
  *
- * usage: lmtp_load SOCKET RECIPIENTS SESSIONS SIZE RECIPIENTS_EACH SECONDS COUNT
+ * usage: lmtp_load SOCKET RECIPIENTS SESSIONS SIZE RECIPIENTS_EACH WARM_UP SECONDS
  *
  * RECIPIENTS is a file of one address a line. Each session keeps its connection and sends one
  * message after the other, as Postfix does: MAIL, all RCPT and DATA in one write, the message
  * when 354 has come, the next transaction when all recipients are answered. SIZE is in octets.
- * It ends after SECONDS, or with COUNT messages if that is not 0 and comes first. Every reply is
- * looked at; one that is not as expected ends the run. A message has a header with a Message-ID
- * of its own and a body as of base64. The first tenth of the time is not counted, unless COUNT
- * is given.
+ * After WARM_UP seconds it counts, and after SECONDS more it begins no further message; the time
+ * of those under way counts. Where few messages fit into the time, WARM_UP is to be 0: else those
+ * under way at its end would count whole. Every reply is looked at; one that is not as expected
+ * ends the run. A message has a header with a Message-ID of its own and a body as of base64.
  *
  * Prints one line of JSON: the latency is that of a whole transaction, "dot" that from the last
  * octet to the last reply; "all_messages" has those that were not counted, too; "cpu" is the share of its own
@@ -49,7 +49,7 @@ static struct lines recipients;
 static size_t recipients_each, body_length;
 static char *body; /* ends with the dot */
 static struct latencies transactions, dots;
-static uint64_t begun, ended, counts_from, counts_to, limit; /* messages; ns; messages */
+static uint64_t begun, ended, counts_from, counts_to; /* messages; ns */
 static int poll_fd;
 
 static void make_body(size_t size)
@@ -94,7 +94,7 @@ static void begin(struct session *session, uint64_t now)
 {
     static char output[1 << 20];
     char *to = output;
-    if ((limit && begun >= limit) || now >= counts_to) {
+    if (now >= counts_to) {
         close(session->fd);
         session->fd = -1;
         return;
@@ -231,12 +231,11 @@ static void print(size_t size, uint64_t cpu)
 int main(int argc, char **argv)
 {
     if (argc != 8)
-        fail("usage: lmtp_load SOCKET RECIPIENTS SESSIONS SIZE RECIPIENTS_EACH SECONDS COUNT");
+        fail("usage: lmtp_load SOCKET RECIPIENTS SESSIONS SIZE RECIPIENTS_EACH WARM_UP SECONDS");
     recipients = read_lines(argv[2]);
     size_t count = (size_t)atoi(argv[3]), size = (size_t)atol(argv[4]), alive = count;
     recipients_each = (size_t)atoi(argv[5]);
-    double seconds = atof(argv[6]);
-    limit = (uint64_t)atol(argv[7]);
+    double warm_up = atof(argv[6]), seconds = atof(argv[7]);
     if (!count || !recipients_each || !recipients.count || seconds <= 0 || size < 2 * HEADER)
         fail("sessions, recipients and seconds are positive; a message has 1,024 octets or more");
     make_body(size - HEADER);
@@ -248,7 +247,7 @@ int main(int argc, char **argv)
         connect_one(&sessions[at], argv[1]);
 
     uint64_t start = now_ns(), cpu = 0;
-    counts_from = start + (limit ? 0 : (uint64_t)(seconds * 1e8));
+    counts_from = start + (uint64_t)(warm_up * 1e9);
     counts_to = counts_from + (uint64_t)(seconds * 1e9);
     struct epoll_event events[256];
     while (alive) {
