@@ -42,6 +42,8 @@ class Declared:
         self._marks = [mark]
         self._before = ""
         self._revised(mark)
+        for name in ("aliases", "transport"):
+            self.page(name)  # now: a request does not wait for it
 
     def change(self, mark: str) -> None:
         """

@@ -105,6 +105,12 @@ class LookupClient:
         return self
 
     @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether there is more to do."""
         return not self._pipe.poll()

@@ -60,6 +60,14 @@ def pinned(core: int, argv: Sequence[str | Path]) -> list[str]:
     return ["taskset", "-c", str(core), *map(str, argv)]
 
 
+def pin(pid: int, core: int) -> None:
+    """
+    Have a process that runs already stay on one core, with all of its threads.
+    """
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {core})
+
+
 def run_load(program: str, *arguments: object, core: int, server: int, per: str) -> Figures:
     """
     Have a load run, and return its figures.

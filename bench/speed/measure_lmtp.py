@@ -72,7 +72,8 @@ def measure(rounds: int, seconds: float, loads: Sequence[str]) -> dict[str, Roun
                     reset_peak(running.pid)
                     figures = run_load(
                         "lmtp_load", running.lmtp, here.addresses, load.sessions, load.size,
-                        load.recipients, load.warm_up, seconds, core=load.core, server=running.pid, per="messages",
+                        load.recipients, load.warm_up, seconds,
+                        core=load.core, server=running.pid, per="messages",
                     )  # fmt: skip
                     found[name] = {**figures, "peak_memory": peak_memory(running.pid)}
             return found

@@ -1,0 +1,207 @@
+"""
+Lists of a thousand and a million addresses: start, memory, lookups, refreshes, changes.
+"""
+
+import paths  # noqa: F401  isort: skip
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from bed import NEXTHOP, Bed, bed
+from ground import LOAD_CORE, SERVER_CORE, Figures, cpu_ns, pin, run_load
+from lookups import LookupClient
+from process import peak_memory, reset_peak, resident_memory
+from programs import ask
+from report import percentile
+from waiting import eventually
+
+SIZES = (1_000, 1_000_000)
+DEADLINE = 300.0  # seconds for one refresh
+REST = 2.0  # seconds after which nothing of a refresh goes on any more
+STEP = 0.001  # seconds between two looks
+SAMPLE = 10_000  # addresses that are asked for
+RATE = 1_000.0  # lookups a second during a refresh
+CONNECTIONS = 8
+
+Section = dict[str, dict[str, list[Figures]]]
+
+
+def measure(rounds: int, seconds: float, sizes: tuple[int, ...] = SIZES) -> Section:
+    """
+    Return the figures by size, and then by what was measured.
+    """
+    found: Section = {str(size): {} for size in sizes}
+    with bed("few", addresses=sizes[0]) as few, bed("many", addresses=sizes[1]) as many:
+        beds = dict(zip(map(str, sizes), (few, many), strict=True))
+        for size, one in beds.items():
+            found[size]["start from the store"] = [_restart(one) for _ in range(rounds)]
+            found[size]["unchanged"] = [_unchanged(one) for _ in range(rounds)]
+        for size in beds:
+            found[size]["lookups"] = []
+        for _ in range(rounds):
+            for size, one in beds.items():
+                found[size]["lookups"].append(_lookups(one, int(size), seconds))
+        for size, one in beds.items():
+            found[size]["no refresh"] = [_worst(one, lambda: time.sleep(seconds))]
+            found[size]["refresh"] = [_refresh(one) for _ in range(rounds)]
+            found[size]["change, asked for"] = [_pulled(one) for _ in range(rounds)]
+            found[size]["change, told"] = [_pushed(one) for _ in range(rounds)]
+    return found
+
+
+def _restart(bench: Bed) -> Figures:
+    """
+    Return the seconds from exec to the first answer, and the memory some time after it.
+    """
+    bench.daemon.stop()
+    start = time.monotonic()
+    bench.daemon.start()
+    seconds = _seconds_until(bench, bench.odoos[0].address(1), start)
+    pin(bench.daemon.pid, SERVER_CORE)
+    eventually(lambda: bench.metric("refresh_total", result="unchanged"), "the first poll")
+    time.sleep(REST)
+    pid = bench.daemon.pid
+    return {
+        "seconds": seconds,
+        "resident_memory": resident_memory(pid),
+        "peak_memory": peak_memory(pid),
+    }
+
+
+def _seconds_until(bench: Bed, address: str, start: float) -> float:
+    """
+    Wait until a lookup sees an address; return the seconds since ``start``.
+    """
+    answer = ""
+    while answer != f"OK {address}":
+        assert time.monotonic() < start + DEADLINE, bench.daemon.output()
+        time.sleep(STEP)
+        with suppress(OSError, ValueError):  # it does not listen yet
+            answer = ask(bench.socketmap, "aliases", address)
+    return round(time.monotonic() - start, 4)
+
+
+def _lookups(bench: Bed, size: int, seconds: float) -> Figures:
+    """
+    Return what 8 connections reach; as much is asked for whatever the size.
+    """
+    path = bench.folder / "lookups"
+    if not path.exists():
+        names = [bench.odoos[0].address(number * size // SAMPLE) for number in range(SAMPLE)]
+        path.write_text("".join(map(_asked, names)))
+    return run_load(
+        "socketmap_load", bench.socketmap, path, CONNECTIONS, 1, seconds,
+        core=LOAD_CORE, server=bench.daemon.pid, per="lookups",
+    )  # fmt: skip
+
+
+def _asked(name: str) -> str:
+    return (
+        f"aliases {name}\tOK {name}\ntransport {name}\tOK {NEXTHOP}\naliases no-{name}\tNOTFOUND \n"
+    )
+
+
+def _refresh(bench: Bed) -> Figures:
+    """
+    Return what a whole new list costs, and the worst lookup until all of it is over.
+    """
+    pid = bench.daemon.pid
+    reset_peak(pid)
+    before = resident_memory(pid)
+    took = []
+
+    def refresh() -> None:
+        took.append(bench.refreshed(bench.odoos[0], deadline=DEADLINE))
+        time.sleep(REST)  # the old list is forgotten, too
+
+    worst = _worst(bench, refresh)
+    more = peak_memory(pid) - before
+    return {**worst, "seconds": round(took[0], 3), "peak_memory_more": more}
+
+
+def _worst(bench: Bed, meanwhile: Callable[[], None]) -> Figures:
+    """
+    Return how long lookups took while something went on.
+    """
+    client = LookupClient(bench.lookup_plan(rate=RATE)).start()
+    with suppress(PermissionError):  # else its own waiting for the core counts, too
+        os.sched_setscheduler(client.pid, os.SCHED_FIFO, os.sched_param(1))
+    time.sleep(0.5)
+    start = time.monotonic()
+    meanwhile()
+    end = time.monotonic()
+    taken = client.stop()
+    assert not taken.failures, taken.failed()
+    seconds = taken.between(start, end)
+    return {
+        "lookups": len(seconds),
+        "p99_ms": round(percentile(seconds, 0.99) * 1000, 3),
+        "max_ms": round(max(seconds) * 1000, 3),
+    }
+
+
+def _unchanged(bench: Bed) -> Figures:
+    """
+    Return what it costs to hear that nothing has changed.
+    """
+    odoo = bench.odoos[0]
+    before, refreshes = odoo.counts(), _refreshes(bench)
+    bench.call_webhook(odoo)
+    eventually(lambda: _refreshes(bench) > refreshes, "the refresh")
+    after = odoo.counts()
+    return {"requests": after.requests - before.requests, "octets": after.sent - before.sent}
+
+
+def _refreshes(bench: Bed) -> float:
+    return bench.metric("refresh_total")
+
+
+def _pulled(bench: Bed) -> Figures:
+    """
+    Return what one address more costs where the daemon is told only that there is something.
+    """
+
+    def call() -> tuple[int, int]:
+        bench.call_webhook(bench.odoos[0])
+        return 202, 0
+
+    return _changed(bench, call)
+
+
+def _pushed(bench: Bed) -> Figures:
+    """
+    Return what one address more costs where the daemon is told which; one that takes no such
+    news is then told that there is something.
+    """
+
+    def push() -> tuple[int, int]:
+        status, octets = bench.push_change(bench.odoos[0])
+        if status == 415:
+            bench.call_webhook(bench.odoos[0])
+        return status, octets
+
+    return _changed(bench, push)
+
+
+def _changed(bench: Bed, tell: Callable[[], tuple[int, int]]) -> Figures:
+    odoo, pid = bench.odoos[0], bench.daemon.pid
+    mark = odoo.change()
+    before, cpu = odoo.counts(), cpu_ns(pid)
+    start = time.monotonic()
+    status, octets = tell()
+    seconds = _seconds_until(bench, mark, start)
+    time.sleep(REST)
+    after = odoo.counts()
+    return {
+        "status": status,
+        "seconds": seconds,
+        "requests": after.requests - before.requests,
+        "octets": octets + after.sent - before.sent,
+        "cpu_seconds": round((cpu_ns(pid) - cpu) / 1e9, 4),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(1, 1.0), indent=1))
