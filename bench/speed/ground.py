@@ -105,11 +105,15 @@ class Ground:
     A folder with what the servers and loads read.
 
     Args:
-        count: Of the addresses.
+        names: The addresses.
+        nexthop: What transport answers.
+        sockets: The folder of the sockets.
     """
 
     folder: Path
-    count: int
+    names: Sequence[str]
+    nexthop: str
+    sockets: Path
 
     @property
     def addresses(self) -> Path:
@@ -130,9 +134,9 @@ class Ground:
         """
         Write the files.
         """
-        names = [address(number) for number in range(self.count)]
+        names = self.names
         self.addresses.write_text("".join(f"{name}\n" for name in names))
-        self.lookups.write_text("".join(map(_lookups, names)))
+        self.lookups.write_text("".join(_lookups(name, self.nexthop) for name in names))
         document = {
             "aliases": {name: [name] for name in names},
             "local_parts": {},
@@ -144,20 +148,13 @@ class Ground:
         self.page.write_text(json.dumps(document, separators=(",", ":")))
 
 
-def address(number: int) -> str:
-    """
-    Return one of the addresses.
-    """
-    return f"alias-{number}@{DOMAIN}"
-
-
-def _lookups(name: str) -> str:
+def _lookups(name: str, nexthop: str) -> str:
     """
     Return what a whole MTA asks: both maps, and as many strangers.
     """
     return (
         f"aliases {name}\tOK {name}\n"
-        f"transport {name}\tOK {NEXTHOP}\n"
+        f"transport {name}\tOK {nexthop}\n"
         f"aliases no-{name}\tNOTFOUND \n"
         f"transport no-{name}\tNOTFOUND \n"
     )
@@ -171,7 +168,8 @@ def ground(count: int) -> Iterator[Ground]:
     folder = Path(tempfile.mkdtemp(prefix="odoo-mailer-bench-", dir="/tmp"))
     folder.chmod(0o777)
     try:
-        made = Ground(folder, count)
+        names = [f"alias-{number}@{DOMAIN}" for number in range(count)]
+        made = Ground(folder, names, NEXTHOP, folder)
         made.write()
         yield made
     finally:

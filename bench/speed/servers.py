@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ground import LOAD_CORE, NEXTHOP, PROGRAMS, SERVER_CORE, Ground, address, pinned
+from ground import LOAD_CORE, PROGRAMS, SERVER_CORE, Ground, pinned
 from programs import Program, ask, odoo_mailer
 from waiting import eventually, free_port
 
@@ -52,9 +52,9 @@ def configuration(ground: Ground, port: int, **settings: object) -> Path:
     usual = {
         "host": f"http://127.0.0.1:{port}",
         "token": TOKEN,
-        "socket": str(ground.folder / "lmtp"),
-        "socketmap": str(ground.folder / "map"),
-        "nexthop": NEXTHOP,
+        "socket": str(ground.sockets / "odoo-lmtp"),
+        "socketmap": str(ground.sockets / "odoo-map"),
+        "nexthop": ground.nexthop,
         "http": f"127.0.0.1:{free_port()}",
         "cache": str(ground.folder / "cache"),
         "refresh": 600,
@@ -87,17 +87,17 @@ def receiver(ground: Ground) -> Iterator[Server]:
 
 
 def _with_list(ground: Ground, pid: int) -> Server:
-    path, name = ground.folder / "map", address(0)
+    path, name = ground.sockets / "odoo-map", ground.names[0]
     eventually(lambda: ask(path, "aliases", name) == f"OK {name}", "the list")
-    return Server(path, ground.folder / "lmtp", pid)
+    return Server(path, ground.sockets / "odoo-lmtp", pid)
 
 
 def c_socketmap(ground: Ground) -> AbstractContextManager[Server]:
     """
     Yield the least socketmap server.
     """
-    path = ground.folder / "c-map"
-    argv = [PROGRAMS / "socketmap_server", path, ground.addresses, NEXTHOP]
+    path = ground.sockets / "c-map"
+    argv = [PROGRAMS / "socketmap_server", path, ground.addresses, ground.nexthop]
     return _peer(ground, argv, path)
 
 
@@ -109,7 +109,7 @@ def mta_sts_resolver(loop: str) -> Served:
     def served(ground: Ground) -> AbstractContextManager[Server]:
         path = ground.folder / f"sts-{loop}"
         script = Path(__file__).with_name("peer_socketmap.py")
-        argv = [sys.executable, script, path, ground.addresses, NEXTHOP, loop]
+        argv = [sys.executable, script, path, ground.addresses, ground.nexthop, loop]
         return _peer(ground, argv, path)
 
     return served

@@ -1,0 +1,105 @@
+"""
+How many messages a second a real Postfix accepts, with whose maps.
+"""
+
+import paths  # noqa: F401  isort: skip
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from ground import Figures, Ground
+from mail_host import short_folder
+from postfix import DOMAIN, Postfix
+from rounds import Rounds, measure_in_turn
+from servers import Server, c_socketmap, daemon
+from waiting import eventually
+
+NEXTHOP = "discard:"  # what becomes of the mail afterwards costs the same for all
+SESSIONS = 8
+SIZE = 5_000  # octets
+WARM_UP = 200  # messages
+LOAD = "8 sessions, 5 kB"
+SERVERS = ("odoo-mailer", "C", "hash", "lmdb")
+SOCKETS = {"odoo-mailer": "odoo-map", "C": "c-map"}
+
+
+def measure(rounds: int, messages: int) -> dict[str, Rounds]:
+    """
+    Return the figures of all maps.
+
+    Args:
+        messages: In each round. No two have the same recipient, so that no cache of Postfix
+            spares it a lookup.
+    """
+    with short_folder() as folder:
+        postfix = Postfix(folder)
+        postfix.install(["/bin/false"])
+        names = [f"{number}alias@{DOMAIN}" for number in range(messages + 1)]
+        here = Ground(folder, names, NEXTHOP, postfix.queue / "private")
+        here.write()
+        postfix.start()
+        try:
+
+            def one(server: str, _: object) -> dict[str, Figures]:
+                with _maps(server, here, postfix) as maps:
+                    return {LOAD: _accepted(postfix, messages, maps)}
+
+            return {"servers": measure_in_turn(rounds, SERVERS, [LOAD], one)}
+        finally:
+            postfix.stop()
+
+
+@contextmanager
+def _maps(server: str, here: Ground, postfix: Postfix) -> Iterator[dict[str, str]]:
+    """
+    Yield the parameters of main.cf; the server that they need runs.
+    """
+    if server in SOCKETS:
+        running: AbstractContextManager[Server] = (
+            daemon(here) if server == "odoo-mailer" else c_socketmap(here)
+        )
+        with running:
+            table = f"socketmap:unix:private/{SOCKETS[server]}"
+            yield {"virtual_alias_maps": f"{table}:aliases", "transport_maps": f"{table}:transport"}
+        return
+    values = {"virtual_alias_maps": "{0}", "transport_maps": NEXTHOP}
+    parameters = {}
+    for parameter, value in values.items():
+        path = here.folder / f"{server}-{parameter}"
+        path.write_text("".join(f"{name} {value.format(name)}\n" for name in here.names))
+        postfix.command("postmap", f"{server}:{path}")
+        parameters[parameter] = f"{server}:{path}"
+    yield parameters
+
+
+def _accepted(postfix: Postfix, messages: int, maps: dict[str, str]) -> Figures:
+    with postfix.changed(maps):
+        _send(postfix, WARM_UP)
+        _wait_for_queue(postfix)
+        seconds = _send(postfix, messages)
+        _wait_for_queue(postfix)
+    text = postfix.log_text()
+    assert "status=deferred" not in text, postfix.log_line("status=deferred")
+    postfix.log.write_text("")
+    discarded = text.count("status=sent")
+    assert discarded == WARM_UP + messages, f"{discarded} of {messages} were discarded"
+    return {"messages_per_second": round(messages / seconds, 1)}
+
+
+def _send(postfix: Postfix, messages: int) -> float:
+    """
+    Have messages accepted; return the seconds.
+    """
+    argv = ["/usr/sbin/smtp-source", "-d", "-N", "-s", str(SESSIONS), "-l", str(SIZE),
+            "-m", str(messages), "-f", "customer@client.test", "-t", f"alias@{DOMAIN}",
+            f"127.0.0.1:{postfix.port}"]  # fmt: skip
+    start = time.monotonic()
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return time.monotonic() - start
+
+
+def _wait_for_queue(postfix: Postfix) -> None:
+    eventually(lambda: not postfix.queued(), "the queue to be empty", deadline=120)
