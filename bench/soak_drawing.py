@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 POINTS = 100  # of a line at most: so much fits the width
 _LONG = re.compile(r"\d+\.\d{2,}")  # a number with more digits than can be seen
-_STYLE = {
+STYLE = {
     "svg.hashsalt": "soak",  # else the names inside differ with each run
     "svg.fonttype": "none",  # text stays text, which is small
     "font.family": "sans-serif",
@@ -47,7 +47,7 @@ def draw(samples: "Sequence[Sample]", path: Path) -> None:
         values = [max(getattr(one, name) for one in some) / scale for some in steps]
         axes.plot(at, [round(value, 2) for value in values], color=color, label=label, lw=1.2)
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (memory, descriptors, messages) = plt.subplots(
             3, 1, sharex=True, figsize=(7.2, 5.4), layout="constrained"
         )
@@ -68,10 +68,10 @@ def draw(samples: "Sequence[Sample]", path: Path) -> None:
             axes.legend(loc="center right", fontsize=8, frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
-    path.write_text("".join(map(_shortened, path.read_text().splitlines(keepends=True))))
+    path.write_text("".join(map(shortened, path.read_text().splitlines(keepends=True))))
 
 
-def _shortened(line: str) -> str:
+def shortened(line: str) -> str:
     """
     Return a line without digits that cannot be seen, and without spaces at its end.
     """

@@ -38,13 +38,18 @@ def build() -> None:
     subprocess.run(["make", "--silent", "-C", C_SOURCES], check=True)
 
 
-def install(*packages: str) -> None:
+def install(*packages: str, answers: str = "") -> None:
     """
     Install packages of Debian.
+
+    Args:
+        answers: To questions that they would ask, see debconf-set-selections(1).
     """
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
     subprocess.run([*apt, "update"], check=True, env=environ)
+    if answers:
+        subprocess.run(["debconf-set-selections"], check=True, input=answers, text=True)
     subprocess.run(
         [*apt, "install", "-y", "--no-install-recommends", *packages],
         check=True,

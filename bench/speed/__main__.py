@@ -1,0 +1,95 @@
+"""
+``python bench/speed``: all measurements, their results as files, and the page made of them.
+"""
+
+import paths  # noqa: F401  isort: skip
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import drawing
+import measure_list
+import measure_lmtp
+import measure_postfix
+import measure_socketmap
+import measure_start
+import page
+from ground import build, install, machine
+from results import SECTIONS, Results, save
+from targets import TARGETS
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """
+    How much is done.
+
+    Args:
+        seconds: Of one load.
+        messages: That Postfix accepts in one round.
+    """
+
+    rounds: int
+    seconds: float
+    messages: int
+    lmtp_loads: tuple[str, ...]
+
+
+QUICK = Effort(3, 1.0, 3_000, measure_lmtp.QUICK)
+FULL = Effort(7, 3.0, 20_000, tuple(measure_lmtp.LOADS))
+
+_NO_POSTFIX = "postfix postfix/main_mailer_type select No configuration\n"
+_MEASURES: dict[str, Callable[[Effort], object]] = {
+    "socketmap": lambda effort: measure_socketmap.measure(effort.rounds, effort.seconds),
+    "lmtp": lambda effort: measure_lmtp.measure(effort.rounds, effort.seconds, effort.lmtp_loads),
+    "list": lambda effort: measure_list.measure(effort.rounds, effort.seconds),
+    "start": lambda effort: measure_start.measure(3 * effort.rounds),
+    "postfix": lambda effort: measure_postfix.measure(effort.rounds, effort.messages),
+}
+
+
+def main() -> int:
+    """
+    Measure; return 0 whatever was reached.
+    """
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="longer, more rounds, all loads")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("A Postfix of its own can be started by root only.", file=sys.stderr)
+        return os.EX_NOPERM
+    if unknown := set(options.sections) - set(SECTIONS):
+        parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    if not shutil.which("smtp-sink"):
+        # Without a configuration nothing of it is started.
+        install("postfix", "postfix-lmdb", answers=_NO_POSTFIX)
+    build()
+    effort = FULL if options.full else QUICK
+    for name in options.sections or SECTIONS:
+        _measure(name, effort)
+    results = Results()
+    page.write(results)
+    drawing.draw(results)
+    for target in TARGETS:
+        print(page.target_line(target, results))
+    return 0
+
+
+def _measure(name: str, effort: Effort) -> None:
+    about = machine()
+    start = time.monotonic()
+    print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+    figures = _MEASURES[name](effort)
+    took = round(time.monotonic() - start)
+    print(f"{took} s", file=sys.stderr)
+    save(name, {"machine": about, "rounds": effort.rounds, "took_seconds": took,
+                "figures": figures})  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

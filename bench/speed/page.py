@@ -1,0 +1,217 @@
+"""
+The tables of docs/performance.md, made of the results.
+
+usage: page.py [--check]
+
+Each stands between two comments that name it. With ``--check`` nothing is written; the exit
+status is 1 where the page is not what the results make of it.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from report import table
+from results import Results
+from targets import MB, MESSAGES, OURS, RATE, TAKING, TARGETS, THROUGH, Target
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+_MARKED = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(text: str, results: Results) -> str:
+    """
+    Return the page with its tables as the results make them.
+
+    Raises:
+        KeyError: There is no such table.
+    """
+    return _MARKED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]](results)}\n{found[3]}", text)
+
+
+def write(results: Results) -> None:
+    """
+    Write the page.
+    """
+    PAGE.write_text(filled(PAGE.read_text(), results))
+
+
+def target_line(target: Target, results: Results) -> str:
+    """
+    Return one target as text.
+    """
+    return " | ".join(map(str, _target_row(target, results))).replace("**", "")
+
+
+def number(value: float) -> str:
+    """
+    Return three digits that say something, at least; no decimals from 100 on.
+    """
+    if value == 0:
+        return "0"
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:,.{decimals}f}"
+
+
+def _target_row(target: Target, results: Results) -> Sequence[str]:
+    unit = f" {target.unit}" if target.unit else ""
+    word = "at least" if target.at_least else "at most"
+    return (
+        target.text,
+        f"{word} {number(target.bound)}{unit}",
+        f"{number(target.value(results))}{unit}",
+        "yes" if target.is_reached(results) else "**no**",
+    )
+
+
+def _targets(results: Results) -> str:
+    rows = [_target_row(target, results) for target in TARGETS]
+    return table(("target", "wanted", "measured", "reached"), rows)
+
+
+def _machine(results: Results) -> str:
+    rows = list(results.section("socketmap")["machine"].items())
+    return table(("measured with", ""), [(name.replace("_", " "), value) for name, value in rows])
+
+
+def _socketmap(results: Results) -> str:
+    servers = results.section("socketmap")["figures"]["servers"]
+    loads = list(servers[OURS])
+    rows = []
+    for server in servers:
+        cells = [server]
+        for load in loads:
+            rate = results.middle("socketmap", "servers", server, load, RATE)
+            ratio = results.ratio("socketmap", server, "C", load, RATE)
+            cells.append(f"{number(rate)} ({number(ratio)})")
+        rows.append(cells)
+    return table(("lookups a second (of C)", *loads), rows)
+
+
+def _latency(results: Results) -> str:
+    rows = []
+    for server in results.section("socketmap")["figures"]["servers"]:
+        for load in ("1", "64"):
+            keys = ("socketmap", "servers", server, load)
+            cells = [results.middle(*keys, name) for name in ("p50_ms", "p99_ms", "server_us")]
+            rows.append((f"{server}, {load}", *map(number, cells)))
+    heads = ("server, connections", "p50 ms", "p99 ms", "processor time of a lookup, µs")
+    return table(heads, rows)
+
+
+def _postmap(results: Results) -> str:
+    kinds = results.section("socketmap")["figures"]["postmap"]
+    rows = [(f"{kind}:", number(results.middle("socketmap", "postmap", kind, RATE)))
+            for kind in kinds]  # fmt: skip
+    return table(("`postmap -q -`", "lookups a second"), rows)
+
+
+def _lmtp(results: Results) -> str:
+    servers = results.section("lmtp")["figures"]["servers"]
+    rows = []
+    for load in servers[TAKING]:
+        cells = [load]
+        for server in servers:
+            rate = results.middle("lmtp", "servers", server, load, MESSAGES)
+            ratio = results.ratio("lmtp", server, "smtp-sink", load, MESSAGES)
+            cells.append(f"{number(rate)} ({number(ratio)})")
+        rows.append(cells)
+    return table(("messages a second (of smtp-sink)", *servers), rows)
+
+
+def _message(results: Results) -> str:
+    rows = []
+    for load in results.section("lmtp")["figures"]["servers"][THROUGH]:
+        cells = [load]
+        for server in (TAKING, THROUGH):
+            keys = ("lmtp", "servers", server, load)
+            cells.append(number(results.middle(*keys, "server_us") / 1000))
+            cells.append(number(results.middle(*keys, "p50_ms")))
+            cells.append(number(results.middle(*keys, "p99_ms")))
+        memory = results.worst("lmtp", "servers", THROUGH, load, "peak_memory") / MB
+        rows.append([*cells, number(memory)])
+    heads = ("", "receiving: processor ms", "p50 ms", "p99 ms",
+             "through: processor ms", "p50 ms", "p99 ms", "peak MB")  # fmt: skip
+    return table(heads, rows)
+
+
+def _list(results: Results) -> str:
+    sizes = list(results.section("list")["figures"])
+
+    def row(text: str, what: str, key: str, worst: bool = False, scale: float = 1) -> list[str]:
+        take = results.worst if worst else results.middle
+        return [text, *(number(take("list", size, what, key) / scale) for size in sizes)]
+
+    rows = [
+        row("from exec to the first answer, s", "start from the store", "seconds"),
+        row("memory, MB", "start from the store", "resident_memory", scale=MB),
+        row("lookups a second, 8 connections", "lookups", RATE),
+        row("the worst lookup, ms", "no refresh", "max_ms", worst=True),
+        row("the worst lookup during a whole refresh, ms", "refresh", "max_ms", worst=True),
+        row("a whole refresh, s", "refresh", "seconds"),
+        row("memory more at its peak, MB", "refresh", "peak_memory_more", True, MB),
+        row("unchanged: requests", "unchanged", "requests"),
+        row("unchanged: octets", "unchanged", "octets"),
+        row("one change, told: until a lookup sees it, s", "change, told", "seconds"),
+        row("one change, told: octets", "change, told", "octets"),
+        row("one change, told: processor, s", "change, told", "cpu_seconds"),
+        row("one change, asked for: until a lookup sees it, s", "change, asked for", "seconds"),
+        row("one change, asked for: octets", "change, asked for", "octets"),
+        row("one change, asked for: processor, s", "change, asked for", "cpu_seconds"),
+    ]
+    return table(("addresses", *(f"{int(size):,}" for size in sizes)), rows)
+
+
+def _start(results: Results) -> str:
+    rows = [
+        ("`daemon`, from exec to the first answer from its store, 10,000 addresses, s",
+         number(results.middle("start", "daemon", "seconds"))),
+        ("`daemon`, idle, MB", number(results.middle("start", "daemon", "resident_memory") / MB)),
+        ("`pipe`, from exec to its end, s", number(results.middle("start", "pipe", "seconds"))),
+        ("`--help`, s", number(results.middle("start", "help", "seconds"))),
+    ]  # fmt: skip
+    return table(("", ""), rows)
+
+
+def _postfix(results: Results) -> str:
+    servers = results.section("postfix")["figures"]["servers"]
+    rows = []
+    for server in servers:
+        load = next(iter(servers[server]))
+        rate = results.middle("postfix", "servers", server, load, MESSAGES)
+        ratios = [results.ratio("postfix", server, one, load, MESSAGES) for one in ("C", "hash")]
+        rows.append((server, number(rate), *map(number, ratios)))
+    return table(("maps", "messages a second", "of C", "of hash:"), rows)
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    "targets": _targets,
+    "machine": _machine,
+    "socketmap": _socketmap,
+    "latency": _latency,
+    "postmap": _postmap,
+    "lmtp": _lmtp,
+    "message": _message,
+    "list": _list,
+    "start": _start,
+    "postfix": _postfix,
+}
+
+
+def main() -> int:
+    """
+    Write the page, or check it.
+    """
+    text = PAGE.read_text()
+    made = filled(text, Results())
+    if sys.argv[1:] == ["--check"]:
+        return int(text != made)
+    PAGE.write_text(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""
+Results as files, and as figures that can be compared.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+FOLDER = Path(__file__).parents[1] / "results"
+SECTIONS = ("socketmap", "lmtp", "list", "start", "postfix")
+
+
+class Results:
+    """
+    One set of results.
+
+    Args:
+        folder: Of the files, one for each section.
+
+    Raises:
+        FileNotFoundError: A section is missing.
+    """
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._sections = {name: json.loads(_path(folder, name).read_text()) for name in SECTIONS}
+
+    def section(self, name: str) -> Any:
+        """
+        Return all of one section.
+        """
+        return self._sections[name]
+
+    def rounds(self, section: str, *keys: str) -> list[dict[str, float]]:
+        """
+        Return the figures of every round; the keys lead there, as in the file.
+        """
+        found = self._sections[section]["figures"]
+        for key in keys:
+            found = found[key]
+        assert isinstance(found, list)
+        return found
+
+    def middle(self, section: str, *keys: str) -> float:
+        """
+        Return the median of the rounds; the last key is the name of a figure.
+        """
+        return median(one[keys[-1]] for one in self.rounds(section, *keys[:-1]))
+
+    def worst(self, section: str, *keys: str) -> float:
+        """
+        Return the greatest of the rounds, likewise.
+        """
+        return max(one[keys[-1]] for one in self.rounds(section, *keys[:-1]))
+
+    def ratio(self, section: str, server: str, other: str, load: str, key: str) -> float:
+        """
+        Return the median of the ratios of two servers, each taken within one round.
+        """
+        ours = self.rounds(section, "servers", server, load)
+        theirs = self.rounds(section, "servers", other, load)
+        return median(one[key] / another[key] for one, another in zip(ours, theirs, strict=True))
+
+    def least_ratio(
+        self, section: str, server: str, others: Iterable[str], load: str, key: str
+    ) -> float:
+        """
+        Return the ratio to the best of several servers.
+        """
+        return min(self.ratio(section, server, other, load, key) for other in others)
+
+
+def save(name: str, content: dict[str, Any], folder: Path = FOLDER) -> None:
+    """
+    Write the results of a section.
+    """
+    folder.mkdir(exist_ok=True)
+    _path(folder, name).write_text(f"{json.dumps(content, indent=1)}\n")
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"

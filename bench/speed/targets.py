@@ -1,0 +1,198 @@
+"""
+What is to be reached, in one place.
+
+Ratios are those of one run on one machine: they say more than figures of one kind of machine.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from results import Results
+
+MIB = 1_048_576
+MB = 1_000_000
+PYTHON = ("mta-sts-resolver", "mta-sts-resolver, uvloop")
+OURS, TAKING, THROUGH = "odoo-mailer", "odoo-mailer, receiving", "odoo-mailer, through"
+RATE = "lookups_per_second"
+MESSAGES = "messages_per_second"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    One of them.
+
+    Args:
+        bound: The least or the most that ``value`` may be.
+        unit: As it is shown; empty for a ratio.
+    """
+
+    text: str
+    value: Callable[[Results], float]
+    bound: float
+    at_least: bool
+    unit: str = ""
+
+    def is_reached(self, results: Results) -> bool:
+        """
+        Say whether it is.
+        """
+        value = self.value(results)
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+def _socketmap() -> Iterator[Target]:
+    for load, text in (("1", "1 connection"), ("8", "8 connections"), ("64", "64 connections")):
+        yield Target(
+            f"lookups, {text}: of the least server in C",
+            lambda r, load=load: r.ratio("socketmap", OURS, "C", load, RATE),
+            0.25,
+            True,
+        )
+        yield Target(
+            f"lookups, {text}: of the fastest Python peer",
+            lambda r, load=load: r.least_ratio("socketmap", OURS, PYTHON, load, RATE),
+            1.2,
+            True,
+        )
+    yield Target(
+        "lookups, 64 connections: p99",
+        lambda r: r.middle("socketmap", "servers", OURS, "64", "p99_ms"),
+        3,
+        False,
+        "ms",
+    )
+
+
+def _lmtp() -> Iterator[Target]:
+    for size, sink, peer in (("5 kB", 0.15, 2), ("1 MB", 0.5, 4), ("25 MB", 0.5, 4)):
+        load = f"{size}, 8 sessions, 1 recipient"
+        for other, bound in (("smtp-sink", sink), ("aiosmtpd", peer)):
+            yield Target(
+                f"receiving alone, {size}, 8 sessions: of {other}",
+                lambda r, load=load, other=other: r.ratio("lmtp", TAKING, other, load, MESSAGES),
+                bound,
+                True,
+            )
+    through = ("lmtp", "servers", THROUGH)
+    yield Target(
+        "through, 5 kB, 8 sessions: messages a second",
+        lambda r: r.middle(*through, "5 kB, 8 sessions, 1 recipient", MESSAGES),
+        500,
+        True,
+        "/s",
+    )
+    yield Target(
+        "through, 5 kB, 1 session: p50 of a transaction",
+        lambda r: r.middle(*through, "5 kB, 1 session, 1 recipient", "p50_ms"),
+        4,
+        False,
+        "ms",
+    )
+    yield Target(
+        "through, 25 MB, 1 session",
+        lambda r: r.middle(*through, "25 MB, 1 session, 1 recipient", "octets_per_second") / MB,
+        150,
+        True,
+        "MB/s",
+    )
+    yield Target(
+        "through, 8 sessions: memory for 25 MB more than for 1 MB, at its peak",
+        lambda r: (
+            (
+                r.worst(*through, "25 MB, 8 sessions, 1 recipient", "peak_memory")
+                - r.worst(*through, "1 MB, 8 sessions, 1 recipient", "peak_memory")
+            )
+            / MIB
+        ),
+        8,
+        False,
+        "MiB",
+    )
+
+
+def _list() -> Iterator[Target]:
+    many, few = "1000000", "1000"
+    yield Target(
+        "1,000,000 addresses: from exec to the first answer, from the store",
+        lambda r: r.middle("list", many, "start from the store", "seconds"),
+        3,
+        False,
+        "s",
+    )
+    yield Target(
+        "1,000,000 addresses: memory",
+        lambda r: r.middle("list", many, "start from the store", "resident_memory") / MB,
+        300,
+        False,
+        "MB",
+    )
+    yield Target(
+        "lookups with 1,000,000 addresses: of those with 1,000",
+        lambda r: r.middle("list", many, "lookups", RATE) / r.middle("list", few, "lookups", RATE),
+        0.9,
+        True,
+    )
+    yield Target(
+        "1,000,000 addresses: the worst lookup during a whole refresh",
+        lambda r: r.worst("list", many, "refresh", "max_ms"),
+        20,
+        False,
+        "ms",
+    )
+    yield Target(
+        "1,000,000 addresses: requests for an unchanged list",
+        lambda r: r.worst("list", many, "unchanged", "requests"),
+        1,
+        False,
+        "requests",
+    )
+    for way in ("change, told", "change, asked for"):
+        yield Target(
+            f"one {way}, in 1,000,000 addresses: until a lookup sees it",
+            lambda r, way=way: r.middle("list", many, way, "seconds"),
+            1,
+            False,
+            "s",
+        )
+        yield Target(
+            f"one {way}, in 1,000,000 addresses: transferred",
+            lambda r, way=way: r.middle("list", many, way, "octets"),
+            10_000,
+            False,
+            "octets",
+        )
+
+
+def _start() -> Iterator[Target]:
+    for key, text, bound in (
+        ("daemon", "`daemon` from exec to the first answer, 10,000 addresses", 0.7),
+        ("pipe", "`pipe` from exec to its end", 0.35),
+        ("help", "`--help`", 0.15),
+    ):
+        yield Target(
+            text,
+            lambda r, key=key: r.middle("start", key, "seconds"),
+            bound,
+            False,
+            "s",
+        )
+    yield Target(
+        "`daemon`, idle: memory",
+        lambda r: r.middle("start", "daemon", "resident_memory") / MB,
+        60,
+        False,
+        "MB",
+    )
+
+
+def _postfix() -> Iterator[Target]:
+    yield Target(
+        "messages that Postfix accepts: of those with the least server in C",
+        lambda r: r.ratio("postfix", OURS, "C", "8 sessions, 5 kB", MESSAGES),
+        0.97,
+        True,
+    )
+
+
+TARGETS = (*_socketmap(), *_lmtp(), *_list(), *_start(), *_postfix())
