@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: demo test contract campaign clean
+.PHONY: demo test contract campaign bench bench-full bench-guard clean
 
 demo: .venv/bin/odoo-mailer
 	@.venv/bin/python demo/demo.py $(if $(KEEP),--keep)
@@ -26,5 +26,22 @@ contract: .venv/bin/odoo-mailer
 campaign: .venv/bin/odoo-mailer
 	@.venv/bin/python tests/campaign $(if $(SEED),--seed $(SEED)) $(if $(MESSAGES),--messages $(MESSAGES))
 
+# Speed beside the peers, as root; fills in docs/performance.md. bench: under 10 minutes.
+bench: .venv-bench/bin/odoo-mailer
+	@.venv-bench/bin/python bench/speed $(SECTIONS)
+
+bench-full: .venv-bench/bin/odoo-mailer
+	@.venv-bench/bin/python bench/speed --full $(SECTIONS)
+
+# Instructions and allocations instead of time; fails where they grew by more than a tenth.
+bench-guard: .venv-bench/bin/odoo-mailer
+	@.venv-bench/bin/python bench/speed/guard.py $(if $(ACCEPT),--accept)
+
+.venv-bench/bin/odoo-mailer: setup.cfg bench/speed/requirements.txt $(wildcard mailer/*.py)
+	@sh .ci/venv .venv-bench $(PYTHON)
+	@echo "Installing odoo-mailer and its peers into .venv-bench ..."
+	@.venv-bench/bin/pip install --quiet --force-reinstall --no-deps . && .venv-bench/bin/pip install --quiet . -r bench/speed/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-test build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf bench/c/build .venv .venv-bench .venv-test build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -198,7 +198,7 @@ def machine() -> dict[str, str | int]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in names},
-        "postfix": _output("postconf", "-h", "mail_version"),
+        "postfix": _output("postconf", "-d", "-h", "mail_version"),
         "compiler": _output("gcc", "-dumpfullversion"),
         "load_before": round(os.getloadavg()[0], 2),
     }
