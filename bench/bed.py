@@ -173,7 +173,11 @@ class Bed:
 
 @contextmanager
 def bed(
-    *names: str, addresses: int = 1_000, descriptors: int = 0, **settings: object
+    *names: str,
+    addresses: int = 1_000,
+    descriptors: int = 0,
+    deadline: float = 120.0,
+    **settings: object,
 ) -> Iterator[Bed]:
     """
     Yield a daemon that runs and has the lists.
@@ -182,6 +186,7 @@ def bed(
         names: Of the stand-ins.
         addresses: That each declares.
         descriptors: See ``Bed``.
+        deadline: Seconds for the lists to be in force.
         settings: Of the daemon.
     """
     with ExitStack() as stack:
@@ -192,7 +197,9 @@ def bed(
         made.daemon.start(notify=True)
         stack.callback(_end, made.daemon)
         eventually(
-            lambda: all(made.knows(odoo.address(0)) for odoo in odoos), "the lists", deadline=120
+            lambda: all(made.knows(odoo.address(0)) for odoo in odoos),
+            "the lists",
+            deadline=deadline,
         )
         yield made
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from bed import NEXTHOP, Bed, bed
 from ground import LOAD_CORE, SERVER_CORE, Figures, cpu_ns, pin, run_load
@@ -18,7 +18,7 @@ from report import percentile
 from waiting import eventually
 
 SIZES = (1_000, 1_000_000)
-DEADLINE = 300.0  # seconds for one refresh
+DEADLINE = 600.0  # seconds for one refresh
 REST = 2.0  # seconds after which nothing of a refresh goes on any more
 STEP = 0.001  # seconds between two looks
 SAMPLE = 10_000  # addresses that are asked for
@@ -33,7 +33,7 @@ def measure(rounds: int, seconds: float, sizes: tuple[int, ...] = SIZES) -> Sect
     Return the figures by size, and then by what was measured.
     """
     found: Section = {str(size): {} for size in sizes}
-    with bed("few", addresses=sizes[0]) as few, bed("many", addresses=sizes[1]) as many:
+    with _bed("few", sizes[0]) as few, _bed("many", sizes[1]) as many:
         beds = dict(zip(map(str, sizes), (few, many), strict=True))
         for size, one in beds.items():
             found[size]["start from the store"] = [_restart(one) for _ in range(rounds)]
@@ -49,6 +49,10 @@ def measure(rounds: int, seconds: float, sizes: tuple[int, ...] = SIZES) -> Sect
             found[size]["change, asked for"] = [_pulled(one) for _ in range(rounds)]
             found[size]["change, told"] = [_pushed(one) for _ in range(rounds)]
     return found
+
+
+def _bed(name: str, size: int) -> AbstractContextManager[Bed]:
+    return bed(name, addresses=size, deadline=DEADLINE, timeout=DEADLINE)
 
 
 def _restart(bench: Bed) -> Figures:
