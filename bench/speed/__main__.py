@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import drawing
 import measure_list
@@ -18,7 +18,7 @@ import measure_postfix
 import measure_socketmap
 import measure_start
 import page
-from ground import build, install, machine
+from ground import build, install, machine, precedence
 from results import SECTIONS, Results, save
 from targets import TARGETS
 
@@ -54,10 +54,11 @@ _MEASURES: dict[str, Callable[[Effort], object]] = {
 
 def main() -> int:
     """
-    Measure; return 0 whatever was reached.
+    Measure; return 0 whatever was reached, 1 if there is no page of it yet.
     """
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help="longer, more rounds, all loads")
+    parser.add_argument("--rounds", type=int, help="so many rounds instead")
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -70,9 +71,15 @@ def main() -> int:
         install("postfix", "postfix-lmdb", answers=_NO_POSTFIX)
     build()
     effort = FULL if options.full else QUICK
+    if options.rounds:
+        effort = replace(effort, rounds=options.rounds)
     for name in options.sections or SECTIONS:
         _measure(name, effort)
-    results = Results()
+    try:
+        results = Results()
+    except FileNotFoundError as error:
+        print(f"The page is not written: {error.filename} is missing.", file=sys.stderr)
+        return 1
     page.write(results)
     drawing.draw(results)
     for target in TARGETS:
@@ -84,7 +91,8 @@ def _measure(name: str, effort: Effort) -> None:
     about = machine()
     start = time.monotonic()
     print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
-    figures = _MEASURES[name](effort)
+    with precedence():
+        figures = _MEASURES[name](effort)
     took = round(time.monotonic() - start)
     print(f"{took} s", file=sys.stderr)
     save(name, {"machine": about, "rounds": effort.rounds, "took_seconds": took,

@@ -3,7 +3,6 @@ Lists of a thousand and a million addresses: start, memory, lookups, refreshes, 
 """
 
 import paths  # noqa: F401  isort: skip
-import json
 import os
 import time
 from collections.abc import Callable
@@ -206,7 +205,3 @@ def _changed(bench: Bed, tell: Callable[[], tuple[int, int]]) -> Figures:
         "octets": octets + after.sent - before.sent,
         "cpu_seconds": round((cpu_ns(pid) - cpu) / 1e9, 4),
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(1, 1.0), indent=1))

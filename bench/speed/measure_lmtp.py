@@ -2,7 +2,6 @@
 Messages a second: taken alone, and through to an Odoo that answers at once.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +78,3 @@ def measure(rounds: int, seconds: float, loads: Sequence[str]) -> dict[str, Roun
             return found
 
         return {"servers": measure_in_turn(rounds, list(SERVERS), loads, one)}
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(1, 1.0, QUICK), indent=1))

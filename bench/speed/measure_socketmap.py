@@ -2,7 +2,6 @@
 Lookups a second, and how long one takes.
 """
 
-import json
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -96,7 +95,3 @@ def _seconds(argv: list[str], keys: bytes) -> float:
     done = subprocess.run(argv, input=keys, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     return time.monotonic() - start
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(1, 1.0), indent=1))

@@ -93,12 +93,13 @@ def _socketmap(results: Results) -> str:
 
 def _latency(results: Results) -> str:
     rows = []
-    for server in results.section("socketmap")["figures"]["servers"]:
-        for load in ("1", "64"):
+    for load in ("1", "64"):
+        for server in results.section("socketmap")["figures"]["servers"]:
             keys = ("socketmap", "servers", server, load)
             cells = [results.middle(*keys, name) for name in ("p50_ms", "p99_ms", "server_us")]
-            rows.append((f"{server}, {load}", *map(number, cells)))
-    heads = ("server, connections", "p50 ms", "p99 ms", "processor time of a lookup, µs")
+            ratio = results.ratio("socketmap", "C", server, load, "server_us")
+            rows.append((f"{server}, {load}", *map(number, [*cells, ratio])))
+    heads = ("server, connections", "p50 ms", "p99 ms", "processor µs a lookup", "of C")
     return table(heads, rows)
 
 
