@@ -41,7 +41,7 @@ class Effort:
     lmtp_loads: tuple[str, ...]
 
 
-QUICK = Effort(3, 1.0, 3_000, 1, measure_lmtp.QUICK)
+QUICK = Effort(3, 1.0, 2_000, 1, measure_lmtp.QUICK)
 FULL = Effort(7, 3.0, 20_000, 5, tuple(measure_lmtp.LOADS))
 
 _NO_POSTFIX = "postfix postfix/main_mailer_type select No configuration\n"
@@ -49,7 +49,7 @@ _MEASURES: dict[str, Callable[[Effort], object]] = {
     "socketmap": lambda effort: measure_socketmap.measure(effort.rounds, effort.seconds),
     "lmtp": lambda effort: measure_lmtp.measure(effort.rounds, effort.seconds, effort.lmtp_loads),
     "list": lambda effort: measure_list.measure(effort.rounds, effort.seconds, effort.refreshes),
-    "start": lambda effort: measure_start.measure(3 * effort.rounds),
+    "start": lambda effort: measure_start.measure(effort.rounds),
     "postfix": lambda effort: measure_postfix.measure(effort.rounds, effort.messages),
 }
 

@@ -63,7 +63,7 @@ def _bars(
     axes.set_ylabel(label)
     axes.set_xlabel(below)
     axes.grid(axis="x", visible=False)
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(loc="upper left", fontsize=7, frameon=False)
 
 
 if __name__ == "__main__":

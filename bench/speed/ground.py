@@ -74,17 +74,23 @@ def precedence() -> Iterator[None]:
     Source: sched(7), autogroup: where it is on, nice(1) counts within a session alone, which
     has a value of its own.
     """
-    group = Path("/proc/self/autogroup")
     niceness = os.nice(0)
     os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-    if group.exists():
-        group.write_text(str(PRIORITY))
+    set_session_niceness(os.getpid(), PRIORITY)
     try:
         yield
     finally:
         os.setpriority(os.PRIO_PROCESS, 0, niceness)
-        if group.exists():
-            group.write_text("0")
+        set_session_niceness(os.getpid(), 0)
+
+
+def set_session_niceness(pid: int, niceness: int) -> None:
+    """
+    Set what all processes of a session have among other sessions, if they have anything.
+    """
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():
+        group.write_text(str(niceness))
 
 
 def pin(pid: int, core: int) -> None:
