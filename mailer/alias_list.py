@@ -44,7 +44,7 @@ __all__ = [
 
 PageContent = bytes | Iterable[bytes]
 
-_NEXTHOP = re.compile(r"[A-Za-z][\w.-]*:[!-~]*")
+_NEXTHOP = re.compile(r"[A-Za-z][\w.-]*:[!-~]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,7 @@ def test_transport_pages(text, transport):
         (b"smtp:h\n", "line 1: 'smtp:h' is no next hop for an address"),
         (b"a@x smtp:h lmtp:i\n", "line 1: 'lmtp:i' is no next hop for an address"),
         (b"a@x :h\n", "line 1: ':h' is no next hop for an address"),
+        ("a@x smtp\u00e9:h\n".encode(), "line 1: 'smtp\u00e9:h' is no next hop for an address"),
         (b"a@x b@y:c\n", "line 1: 'b@y:c' is no next hop for an address"),
         (b'{"error": "denied"}', "line 1: '{\"error\":' is no next hop for an address"),
     ],
