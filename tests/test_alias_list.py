@@ -295,6 +295,47 @@ def test_any_posted_value_is_a_list_or_a_list_error(value):
         assert {t for ts in declared.aliases.values() for t in ts} <= declared.transport.keys()
 
 
+class Counted(str):
+    """
+    A text that counts how often texts of its kind are looked up.
+    """
+
+    lookups = 0
+
+    def __hash__(self):
+        Counted.lookups += 1
+        return super().__hash__()
+
+
+def spelt(word, number):
+    """
+    Return a word with letters large and small, in as many ways as there are numbers.
+    """
+    return "".join(c.upper() if number >> n & 1 else c for n, c in enumerate(word))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda names: parse_aliases(b"".join(b"all@x %b\n" % name.encode() for name in names)),
+        lambda names: parse_aliases(
+            page(aliases={spelt("everyone", n) + "@x": [t] for n, t in enumerate(names)})
+        ),
+        lambda names: parse_mapping({name: ["all@x"] for name in names}),
+    ],
+    ids=["text", "json", "mapping"],
+)
+def test_an_alias_in_many_places_costs_no_more_than_many_aliases(monkeypatch, read):
+    """
+    Its targets are not gone through again at each of them.
+    """
+    monkeypatch.setattr("mailer.alias_list.fold", lambda word: Counted(fold(word)))
+    monkeypatch.setattr(Counted, "lookups", 0)
+    declared = read([f"t{n}@x" for n in range(200)])
+    assert 200 == sum(map(len, declared.aliases.values()))
+    assert 200 <= Counted.lookups < 10 * 200
+
+
 def test_names_are_counted_once():
     """
     The length is the number of different names, wherever they are declared.
