@@ -16,6 +16,7 @@ from mailer.address import decode, encode, fold
 from mailer.visible import one_line
 
 MAX_HEADER = 262_144  # octets; fields beyond are left as they are
+MAX_RECEIVED = 4096  # octets of a field Received that are searched; Postfix's own has fewer
 
 # A "From " line goes with what stands before it: Python's parser skips it, and adds a
 # continuation line behind it to the field before it.
@@ -162,5 +163,5 @@ def _value(field: bytes) -> bytes:
 
 
 def _queue_id(received: bytes) -> str:
-    match = _QUEUE_ID.search(received)
+    match = _QUEUE_ID.search(received, 0, MAX_RECEIVED)
     return match[1].decode("ascii") if match else ""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from mailer.message import MAX_HEADER, new_beginning, parse_header
+from mailer.message import MAX_HEADER, MAX_RECEIVED, new_beginning, parse_header
 
 LINES = st.sampled_from(
     [
@@ -209,6 +209,17 @@ def test_queue_id(received, queue_id):
     """
     other = b"Received: by mx (Postfix) with SMTP id 0000000000\r\n"
     message = b"Received: " + received + b"\r\n" + other + b"\r\n"
+    assert queue_id == parse_header(message).queue_id
+
+
+@pytest.mark.parametrize(
+    ("before", "queue_id"), [(b"", "ABCDEF0123"), (b"(Postfix" * (MAX_RECEIVED // 8), "")]
+)
+def test_a_queue_id_is_not_searched_for_without_end(before, queue_id):
+    """
+    Each of many beginnings of one would be followed to the end of the field, for seconds.
+    """
+    message = b"Received: " + before + b"(Postfix) id ABCDEF0123\r\n\r\n"
     assert queue_id == parse_header(message).queue_id
 
 
