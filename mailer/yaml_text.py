@@ -20,7 +20,9 @@ from mailer.errors import ListError
 
 MAX_DEPTH = 20  # of what we read, nothing is nested deeper than five
 MAX_REPEATED = 100_000  # values that aliases may stand for in all, 64 octets counting as one
+MAX_DIGITS = 1000  # of a whole number; Python shows none of more than 4,300, hexadecimal or not
 
+_INT = "tag:yaml.org,2002:int"
 _COMPLEX_KEY = "a key that is a list or mapping itself"  # of which ruamel may make 2**depth copies
 
 
@@ -104,6 +106,11 @@ class _Composer(Composer):
         self._level += 1
         node = super().compose_node(parent, index)
         self._level -= 1
+        if node.tag == _INT and len(node.value) > MAX_DIGITS:
+            line = event.start_mark.line + 1
+            raise YamlError(
+                line, f"a value that cannot be read, a number of over {MAX_DIGITS} digits"
+            )
         self._size += 1 + (len(node.value) // 64 if isinstance(node, ScalarNode) else 0)
         if event.anchor is not None:
             self._sizes[event.anchor] = self._size - before

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer import yaml_text
-from mailer.yaml_text import MAX_DEPTH, YamlError, load, load_with_lines
+from mailer.yaml_text import MAX_DEPTH, MAX_DIGITS, YamlError, load, load_with_lines
 
 BOTH = pytest.mark.parametrize("read", [load, load_with_lines])
 FEW = 1000  # values that aliases may stand for, in the tests of that limit
@@ -209,6 +209,19 @@ def test_a_number_without_end(read, text):
     Python reads no more than 4,300 digits, in reasonable time, and neither do we.
     """
     assert "a value that cannot be read" in fault(read, text)[1]
+
+
+@BOTH
+@pytest.mark.parametrize("start", ["0x", "0o", "-0x"])
+def test_a_number_that_could_not_be_shown(read, start):
+    """
+    In other bases Python reads any number, but writes none of more than 4,300 digits in an error.
+    """
+    limit = MAX_DIGITS - len(start)
+    assert str(read(f"? {start}{'7' * limit}\n: x\n"))
+    found = fault(read, f"a: x\n? {start}{'7' * (limit + 1)}\n: x\n")
+    assert (2, f"a value that cannot be read, a number of over {MAX_DIGITS} digits") == found
+    assert fault(read, f"b: {start}{'7' * 6000}")[0] == 1
 
 
 @BOTH
