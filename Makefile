@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: demo test contract campaign bench bench-full bench-guard clean
+.PHONY: demo test contract campaign fuzz bench bench-full bench-guard clean
 
 demo: .venv/bin/odoo-mailer
 	@.venv/bin/python demo/demo.py $(if $(KEEP),--keep)
@@ -26,6 +26,11 @@ contract: .venv/bin/odoo-mailer
 campaign: .venv/bin/odoo-mailer
 	@.venv/bin/python tests/campaign $(if $(SEED),--seed $(SEED)) $(if $(MESSAGES),--messages $(MESSAGES))
 
+# Coverage-guided fuzzing of one of tests/fuzz/corpus: make fuzz TARGET=lmtp SECONDS=600
+fuzz: .venv/bin/odoo-mailer
+	@.venv/bin/pip install --quiet '.[fuzz]'
+	@.venv/bin/python tests/fuzz $(TARGET) --seconds $(or $(SECONDS),600) $(if $(MERGE),--merge)
+
 # Speed beside the peers, as root; fills in docs/performance.md. bench: under 10 minutes.
 bench: .venv-bench/bin/odoo-mailer
 	@.venv-bench/bin/python bench/speed $(SECTIONS)
@@ -44,4 +49,4 @@ bench-guard: .venv-bench/bin/odoo-mailer
 	@touch $@
 
 clean:
-	rm -rf bench/c/build .venv .venv-bench .venv-test build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf bench/c/build .venv .venv-bench .venv-test .fuzz build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
