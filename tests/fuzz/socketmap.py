@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 from twisted.internet.testing import StringTransportWithDisconnection
 
-from mailer.alias_list import parse_aliases, parse_transport
+from mailer.alias_list import AliasList, parse_aliases, parse_transport
 from mailer.alias_table import ServerList
 from mailer.socketmap_server import SocketmapFactory
 
@@ -42,7 +42,7 @@ def served():
     model = tests.Model()
     hops = "".join(f"{address} {hop}\n" for address, hop in TRANSPORT.items()).encode()
     declared = parse_aliases(json.dumps(PAGE).encode())
-    declared = type(declared)(
+    declared = AliasList(
         declared.aliases, declared.local_parts, declared.domains, parse_transport(hops)
     )
     lists = [ServerList("first", declared), ServerList("second", None)]
