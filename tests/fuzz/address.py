@@ -66,11 +66,12 @@ def read(data):
     """
     if data[:1] != b"<":
         return None
-    begin = begin_of_mailbox(data)
-    end = end_of_mailbox(data, begin)
-    if end is None or end + 1 > MAX_PATH:
-        return None
-    return data[begin:end], data[end + 1 :]
+    # What looks like a source route may be a mailbox without local part, which is taken, too.
+    for begin in (begin_of_mailbox(data), 1):
+        end = end_of_mailbox(data, begin)
+        if end is not None:
+            return (data[begin:end], data[end + 1 :]) if end < MAX_PATH else None
+    return None
 
 
 def check(octets):
