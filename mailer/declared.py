@@ -275,6 +275,9 @@ class ListBuilder:
         self._entries: list[dict[str, Declared]] = new_shards()
         self._parts: list[dict[str, Targets]] = new_shards()
         self._shared: dict[Declared, Declared] = {}
+        # What stands in several places, and all its targets: put together once, at the end.
+        self._repeated: dict[str, dict[str, None]] = {}
+        self._repeated_parts: dict[str, dict[str, None]] = {}
 
     def alias(self, address: str, targets: Iterable[str]) -> None:
         """
@@ -285,15 +288,20 @@ class ListBuilder:
             shard[address] = _COMMON
             return
         known, hop, named = shard.get(address) or (None, None, 0)
-        merged = _merged(address, known, targets)
-        shard[address] = self._share((merged, hop, named))
+        if known is None:
+            shard[address] = self._share((_merged(address, targets), hop, named))
+        else:
+            _repeat(self._repeated, address, known, targets)
 
     def local_part(self, name: str, targets: Iterable[str]) -> None:
         """
         Add a local part, or more targets to one.
         """
         shard = self._parts[shard_of(name)]
-        shard[name] = _merged(name, shard.get(name), targets)
+        if name in shard:
+            _repeat(self._repeated_parts, name, shard[name], targets)
+        else:
+            shard[name] = _merged(name, targets)
 
     def transport(self, address: str, hop: str) -> None:
         """
@@ -322,6 +330,11 @@ class ListBuilder:
         Args:
             whole: See ``AliasList``.
         """
+        for address, targets in self._repeated.items():
+            _, hop, named = self._entries[shard_of(address)][address]
+            self.put(address, (_merged(address, targets), hop, named))
+        for name, targets in self._repeated_parts.items():
+            self.put_part(name, _merged(name, targets))
         aliases = sum(entry[0] is not None for shard in self._entries for entry in shard.values())
         if whole:
             self._count_targets()
@@ -364,9 +377,19 @@ def own_or(name: str, targets: Targets) -> Targets:
     return OWN_TARGET if targets == (name,) else targets
 
 
-def _merged(name: str, known: Targets | None, more: Iterable[str]) -> Targets:
-    before = () if known is None else known or (name,)
-    return own_or(name, tuple(dict.fromkeys((*before, *more))))
+def _merged(name: str, targets: Iterable[str]) -> Targets:
+    return own_or(name, tuple(dict.fromkeys(targets)))
+
+
+def _repeat(
+    repeated: dict[str, dict[str, None]], name: str, known: Targets, more: Iterable[str]
+) -> None:
+    """
+    Note more targets of a name, without going through those known again.
+    """
+    if name not in repeated:
+        repeated[name] = dict.fromkeys(known or (name,))
+    repeated[name].update(dict.fromkeys(more))
 
 
 def _targets_of(address: str, entry: Declared) -> Targets | None:

@@ -333,7 +333,7 @@ def test_an_alias_in_many_places_costs_no_more_than_many_aliases(monkeypatch, re
     monkeypatch.setattr(Counted, "lookups", 0)
     declared = read([f"t{n}@x" for n in range(200)])
     assert 200 == sum(map(len, declared.aliases.values()))
-    assert 200 <= Counted.lookups < 10 * 200
+    assert 200 <= Counted.lookups < 20 * 200  # some for each, not some for each pair
 
 
 def test_names_are_counted_once():
