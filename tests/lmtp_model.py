@@ -92,10 +92,16 @@ PARAMETERS = {
 }
 FAULTS = {
     b"HELO c": "500 5.5.1",
+    b"HELO": "500 5.5.1",
+    b"EHLO": "500 5.5.1",
     b"ehlo c": "500 5.5.1",
     b"STARTTLS": "502 5.5.1",
     b"BDAT 3 LAST": "502 5.5.1",
     b"AUTH PLAIN": "502 5.5.1",
+    b"AUTH": "502 5.5.1",
+    b"BDAT": "502 5.5.1",
+    b"EXPN": "502 5.5.1",
+    b"HELP": "502 5.5.1",
     b"LHLO": "501 5.5.4",
     b"LHLO  ": "501 5.5.4",
 }
@@ -123,6 +129,10 @@ def meanings():
         yield b"RCPT TO:" + path, Meaning("RCPT", "501 5.1.3")
     yield b"MAIL TO:<a@x>", Meaning("MAIL", "501 5.1.3")
     yield b"RCPT <a@x>", Meaning("RCPT", "501 5.1.3")
+    yield b"MAIL", Meaning("MAIL", "501 5.1.3")
+    yield b"RCPT", Meaning("RCPT", "501 5.1.3")
+    yield b"VRFY", Meaning("VRFY")
+    yield b"XFORWARD", Meaning("XFORWARD")
     for words, ident in ((b"NAME=c IDENT=4Ab", "4Ab"), (b"ident=Cd5", "Cd5"), (b"IDENT=[]", "")):
         yield b"XFORWARD " + words, Meaning("XFORWARD", "", ident)
     yield from ((line, Meaning("NOOP")) for line in LONG)
