@@ -317,6 +317,14 @@ class ListBuilder:
         """
         self._entries[shard_of(address)][address] = self._share(entry)
 
+    def put_all(self, addresses: Iterable[str], entry: Declared) -> None:
+        """
+        Add many addresses of which the same is said.
+        """
+        shards = self._entries
+        for address in addresses:
+            shards[shard_of(address)][address] = entry
+
     def put_part(self, name: str, targets: Targets) -> None:
         """
         Add a local part, its targets as in ``AliasList.parts``.

@@ -87,13 +87,15 @@ def declared_rows(connection: sqlite3.Connection, server: str, whole: bool) -> A
     """
     builder = ListBuilder()
     common = OWN_TARGET, None if whole else OWN_NEXTHOP, 0
-    addresses = connection.execute(
-        "SELECT name, targets, nexthop FROM address WHERE server = ?", (server,)
+    query = "SELECT name FROM address WHERE server = ? AND targets = '' AND nexthop IS ?"
+    rows = connection.execute(query, (server, common[1]))
+    builder.put_all((name for (name,) in rows), common)
+    query = (
+        "SELECT name, targets, nexthop FROM address"
+        " WHERE server = ? AND (targets IS NOT '' OR nexthop IS NOT ?)"
     )
-    for name, targets, nexthop in addresses:
-        if targets == "" and nexthop == common[1]:
-            builder.put(name, common)
-        elif targets is not None or not whole:
+    for name, targets, nexthop in connection.execute(query, (server, common[1])):
+        if targets is not None or not whole:
             builder.put(name, (_targets(targets), nexthop, 0))
     for name, targets in connection.execute(
         "SELECT name, targets FROM local_part WHERE server = ?", (server,)
