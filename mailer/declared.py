@@ -97,7 +97,8 @@ class AliasList:
         for address, hop in (transport or {}).items():
             builder.transport(address, hop)
         made = builder.build(domains, whole)
-        self._set(made.entries, made.parts, domains, whole, made.alias_count)
+        for name in self.__slots__:
+            setattr(self, name, getattr(made, name))
 
     @classmethod
     def of(
@@ -112,19 +113,9 @@ class AliasList:
         Return a list of these attributes.
         """
         made = cls.__new__(cls)
-        made._set(entries, parts, domains, whole, alias_count)
+        made.entries, made.parts, made.domains = entries, parts, domains
+        made.whole, made.alias_count = whole, alias_count
         return made
-
-    def _set(
-        self,
-        entries: Sharded[Declared],
-        parts: Sharded[Targets],
-        domains: frozenset[str],
-        whole: bool,
-        alias_count: int,
-    ) -> None:
-        self.entries, self.parts, self.domains = entries, parts, domains
-        self.whole, self.alias_count = whole, alias_count
 
     def __len__(self) -> int:
         return len(self.entries) + len(self.parts)
