@@ -4,7 +4,7 @@ Fuzzing the paths of MAIL and RCPT against a reader that goes from octet to octe
 Source: RFC 5321 4.1.2 (Path, Quoted-string), and 4.1.1.3 for the source route.
 """
 
-from mailer.address import MAX_PATH, decode, encode, fold, parse_path, without_extension
+from mailer.address import decode, encode, fold, parse_path, without_extension
 from mailer.errors import ProtocolError
 
 MAX_LENGTH = 2048  # octets: the longest line
@@ -70,7 +70,7 @@ def read(data):
     for begin in (begin_of_mailbox(data), 1):
         end = end_of_mailbox(data, begin)
         if end is not None:
-            return (data[begin:end], data[end + 1 :]) if end < MAX_PATH else None
+            return data[begin:end], data[end + 1 :]
     return None
 
 

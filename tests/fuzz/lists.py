@@ -107,6 +107,8 @@ def check_aliases(page):
         "aliases": {name: list(targets) for name, targets in declared.aliases.items()},
         "local_parts": {name: list(targets) for name, targets in declared.local_parts.items()},
         "domains": sorted(declared.domains),
+        "transport": declared.whole,
+        "count": len(declared.aliases) + len(declared.local_parts),
     }
     for is_ascii in (True, False):
         assert declared == parse_aliases(json.dumps(document, ensure_ascii=is_ascii).encode())
