@@ -20,8 +20,9 @@ from mailer.config import Config
 from mailer.config_keys import is_loopback
 from mailer.errors import ConfigError, Fault, ListError
 from mailer.listen import Listen
-from mailer.sandbox_aliases import EXAMPLE, SandboxAliases, parse_file
+from mailer.sandbox_aliases import EXAMPLE, parse_file
 from mailer.sandbox_api import make_api
+from mailer.sandbox_changes import History, Patch
 from mailer.sandbox_mail import MailStore
 from mailer.sandbox_notify import Notifier
 from mailer.yaml_text import YamlError
@@ -57,7 +58,7 @@ def make_sandbox(config: Config, aliases: Path, mail: Path, reactor: Any) -> ISe
     alias_file = AliasFile(aliases, notifier.notify)
     alias_file.load()
     store = _open_store(mail)
-    root = make_api(server.token, lambda: alias_file.current, store, server.domains, path=url.path)
+    root = make_api(server.token, lambda: alias_file.lists, store, server.domains, path=url.path)
     port = Listen(host=_interface(url.hostname or ""), port=url.port or 80)
     watch = TimerService(WATCH, alias_file.poll)
     watch.clock = reactor
@@ -77,17 +78,17 @@ def make_sandbox(config: Config, aliases: Path, mail: Path, reactor: Any) -> ISe
 
 class AliasFile:
     """
-    The alias file and the last good list read from it.
+    The alias file and the last good lists read from it.
 
     Args:
-        changed: Called after each good edit.
+        changed: Called after each good edit, with what has changed on the list.
     """
 
-    def __init__(self, path: Path, changed: Callable[[], object]) -> None:
+    def __init__(self, path: Path, changed: Callable[[Patch | None], object]) -> None:
         self._path = path
         self._changed = changed
         self._stamp: tuple[int, int] | None = None
-        self.current: SandboxAliases
+        self.lists: History
 
     def load(self) -> None:
         """
@@ -101,7 +102,7 @@ class AliasFile:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._path.write_text(EXAMPLE, encoding="utf-8")
             self._stamp = self._look()
-            self.current = parse_file(self._path.read_text(encoding="utf-8"))
+            self.lists = History(parse_file(self._path.read_text(encoding="utf-8")))
         except YamlError as error:
             raise _fault(self._path, error.problem, error.line) from None
         except (ListError, OSError, UnicodeDecodeError) as error:
@@ -116,9 +117,9 @@ class AliasFile:
             if stamp == self._stamp:
                 return
             self._stamp = stamp
-            self.current = parse_file(self._path.read_text(encoding="utf-8"))
+            patch = self.lists.put(parse_file(self._path.read_text(encoding="utf-8")))
             log.info("{path} was read again", path=str(self._path))
-            self._changed()
+            self._changed(patch)
         except (ListError, OSError, UnicodeDecodeError) as error:
             log.warn(
                 "{path}: {reason}; the last good list stays",

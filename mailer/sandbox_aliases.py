@@ -66,6 +66,7 @@ class SandboxAliases:
     Args:
         declared: Its addresses.
         verdicts: Folded address to the reply that it gets in any case.
+        version: Of the list; changes with it and not otherwise.
         text: For virtual_alias_maps, local parts expanded over the domains.
         json: The same with the local parts apart.
         transport: Every target, one a line.
@@ -73,6 +74,7 @@ class SandboxAliases:
 
     declared: AliasList
     verdicts: Mapping[str, Reply]
+    version: str
     text: Page
     json: Page
     transport: Page
@@ -110,11 +112,13 @@ def parse_file(text: str) -> SandboxAliases:
     declared = AliasList(
         found.aliases, found.local_parts, found.domains, dict.fromkeys(transport, "")
     )
+    content, version = _json(found)
     return SandboxAliases(
         declared,
         _verdicts(document.get("verdicts")),
+        version,
         text=_page(_lines(f"{a} {', '.join(targets)}" for a, targets in expanded.items()), TEXT),
-        json=_page(_json(found), JSON),
+        json=_page(content, JSON),
         transport=_page(_lines(transport), TEXT),
     )
 
@@ -150,14 +154,25 @@ def _targets(found: AliasList, expanded: Mapping[str, Targets]) -> list[str]:
     return sorted({target for targets in lists for target in targets if "@" in target})
 
 
-def _json(found: AliasList) -> bytes:
+def members(found: AliasList) -> int:
+    """
+    Return the number that the page gives as ``count``.
+    """
+    return len(found.aliases) + len(found.local_parts)
+
+
+def _json(found: AliasList) -> tuple[bytes, str]:
+    """
+    Return page and version; every target is in the transport page, without a next hop.
+    """
     content = {
         "aliases": dict(found.aliases),
         "local_parts": dict(found.local_parts),
         "domains": sorted(found.domains),
     }
     version = _hash(json.dumps(content, sort_keys=True).encode("ascii"))
-    return json.dumps({**content, "version": version}, indent=1).encode("ascii")
+    more = {"transport": True, "version": version, "count": members(found)}
+    return json.dumps({**content, **more}, indent=1).encode("ascii"), version
 
 
 def _lines(lines: Iterable[str]) -> bytes:

@@ -26,18 +26,19 @@ from mailer.config import Token
 from mailer.message import MAX_HEADER
 from mailer.reply import LOCAL_ERROR_451, UNKNOWN_RECIPIENT_550, Reply
 from mailer.sandbox_aliases import JSON, Page, SandboxAliases
+from mailer.sandbox_changes import MANIPULATION, PATCH, History, Patch, wants_patch
 from mailer.sandbox_mail import MailStore
 
 log = Logger()
 
 ROUTED_ON = ("delivered-to", "to", "cc")  # what Odoo itself reads of a message
 
-CurrentAliases = Callable[[], SandboxAliases]
+Lists = Callable[[], History]
 
 
 def make_api(
     token: Token,
-    aliases: CurrentAliases,
+    lists: Lists,
     mail: MailStore,
     domains: frozenset[str] = frozenset(),
     path: str = "",
@@ -46,14 +47,14 @@ def make_api(
     Return the root of the site.
 
     Args:
-        aliases: Gives the list in force.
+        lists: Gives the list in force, and those before it.
         domains: The daemon's own, in which local parts hold too.
         path: Of the server's URL, ``/odoo``; the API is below it.
     """
     top: Resource = _Folder()
-    top.putChild(b"aliases", _Aliases(token, aliases))
-    top.putChild(b"transport", _Transport(token, aliases))
-    top.putChild(b"pipe", _Pipe(token, aliases, mail, domains))
+    top.putChild(b"aliases", _Aliases(token, lists))
+    top.putChild(b"transport", _Transport(token, lists))
+    top.putChild(b"pipe", _Pipe(token, lists, mail, domains))
     for name in reversed([*path.split("/")[1:], "mail_delivery"]):
         inner, top = top, _Folder()
         top.putChild(name.encode("utf-8"), inner)
@@ -79,10 +80,13 @@ class _Point(_Folder):
 
     methods: tuple[bytes, ...] = (b"GET", b"HEAD")
 
-    def __init__(self, token: Token, aliases: CurrentAliases) -> None:
+    def __init__(self, token: Token, lists: Lists) -> None:
         super().__init__()
         self._token = token.value.encode("utf-8")
-        self._aliases = aliases
+        self._lists = lists
+
+    def _aliases(self) -> SandboxAliases:
+        return self._lists().current
 
     def render(self, request: Request) -> bytes:
         request.setHeader(b"X-Mail-Delivery", b"1")
@@ -108,10 +112,22 @@ class _Aliases(_Point):
     """
 
     def _answer(self, request: Request) -> bytes:
-        request.setHeader(b"Vary", b"Accept")
+        request.setHeader(b"Vary", b"Accept, A-IM")
         aliases = self._aliases()
-        accepted = _header(request, "Accept").lower()
-        return _serve(request, aliases.json if JSON in accepted else aliases.text)
+        if JSON not in _header(request, "Accept").lower():
+            return _serve(request, aliases.text)
+        patch = self._patch(request)
+        return _serve(request, aliases.json) if patch is None else _serve_patch(request, patch)
+
+    def _patch(self, request: Request) -> Patch | None:
+        """
+        Return what the client lacks, if it takes a patch and says what it has.
+        """
+        held = _held(request)
+        if not wants_patch(_header(request, "A-IM")) or self._aliases().json.etag in held:
+            return None
+        patches = map(self._lists().since, held)
+        return next((patch for patch in patches if patch is not None), None)
 
 
 class _Transport(_Point):
@@ -131,9 +147,9 @@ class _Pipe(_Point):
     methods = (b"POST",)
 
     def __init__(
-        self, token: Token, aliases: CurrentAliases, mail: MailStore, domains: frozenset[str]
+        self, token: Token, lists: Lists, mail: MailStore, domains: frozenset[str]
     ) -> None:
-        super().__init__(token, aliases)
+        super().__init__(token, lists)
         self._mail = mail
         self._domains = domains
 
@@ -217,12 +233,28 @@ def _header(request: Request, name: str) -> str:
 
 def _serve(request: Request, page: Page) -> bytes:
     request.setHeader(b"ETag", page.etag.encode("ascii"))
-    held = _header(request, "If-None-Match").split(",")
-    if any(tag.strip().removeprefix("W/") in (page.etag, "*") for tag in held):
+    if any(tag.removeprefix("W/") in (page.etag, "*") for tag in _held(request)):
         request.setResponseCode(304)
         return b""
     request.setHeader(b"Content-Type", page.content_type.encode("ascii"))
     return page.body
+
+
+def _serve_patch(request: Request, patch: Patch) -> bytes:
+    request.setResponseCode(226, b"IM Used")
+    fields = {
+        b"IM": MANIPULATION,
+        b"Delta-Base": patch.base,
+        b"ETag": patch.etag,
+        b"Content-Type": PATCH,
+    }
+    for name, value in fields.items():
+        request.setHeader(name, value.encode("ascii"))
+    return patch.body
+
+
+def _held(request: Request) -> list[str]:
+    return [tag.strip() for tag in _header(request, "If-None-Match").split(",")]
 
 
 def _refuse(request: Request, code: int, reason: str) -> bytes:

@@ -2,6 +2,7 @@
 The sandbox as a service: its port, its watch on the alias file, its word to the daemon.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -224,18 +225,80 @@ def test_ledger_that_cannot_be_used(tmp_path):
         Sandbox(tmp_path)
 
 
+def etag(sandbox):
+    """
+    Return the validator of the JSON page.
+    """
+    answer = sandbox.get(
+        b"/mail_delivery/aliases", b"X-Mail-Token: secret\r\nAccept: application/json\r\n"
+    )
+    (line,) = [line for line in answer.split(b"\r\n") if line.lower().startswith(b"etag: ")]
+    return line[6:]
+
+
 def test_good_edit_counts(sandbox):
     """
-    A saved change is served, and the daemon is told with an empty POST and the token.
+    A saved change is served, and the daemon is told what has changed, with the token.
     """
-    sandbox.edit("aliases: {new@example.com: }")
+    before = etag(sandbox)
+    sandbox.edit(EXAMPLE.replace("sales@example.com:\n", "new@example.com:\n"))
 
     assert b"new@example.com" in sandbox.get(b"/mail_delivery/aliases")
     (client,) = sandbox.reactor.tcpClients
     assert client[:2] == ("127.0.0.1", 8000)
     request, _, body = sandbox.daemon()[0].value().partition(b"\r\n\r\n")
     assert request.startswith(b"POST /aliases HTTP/1.1\r\n")
+    fields = request.split(b"\r\n")
+    assert b"X-Mail-Token: secret" in fields
+    assert b"Content-Type: application/merge-patch+json" in fields
+    assert b"Delta-Base: " + before in fields
+    assert b"ETag: " + etag(sandbox) in map(title, fields)
+    patch = json.loads(body)
+    assert patch["aliases"] == {"new@example.com": ["new@example.com"], "sales@example.com": None}
+    assert patch["count"] == 6
+
+
+def title(field):
+    """
+    Return a header field as it is written by hand; Twisted has its own way with ETag.
+    """
+    return field.replace(b"Etag:", b"ETag:")
+
+
+@pytest.mark.parametrize("code", [b"415", b"422", b"404", b"500"])
+def test_daemon_that_takes_no_patch(sandbox, code):
+    """
+    A daemon that does not take what has changed is told without a body to fetch the list.
+    """
+    sandbox.edit("aliases: {new@example.com: }")
+    sandbox.daemon()[1].dataReceived(b"HTTP/1.1 %b X\r\nContent-Length: 0\r\n\r\n" % code)
+    assert len(sandbox.reactor.tcpClients) == 2
+    request, _, body = sandbox.daemon()[0].value().partition(b"\r\n\r\n")
+
     assert b"\r\nX-Mail-Token: secret" in request
+    assert b"\r\nContent-Length: 0" in request
+    assert b"Delta-Base" not in request
+    assert body == b""
+
+
+@pytest.mark.parametrize("code", [b"200", b"202"])
+def test_daemon_that_takes_the_patch(sandbox, code):
+    """
+    A daemon that has the new list, or fetches it, is told nothing more.
+    """
+    sandbox.edit("aliases: {new@example.com: }")
+    sandbox.daemon()[1].dataReceived(b"HTTP/1.1 %b X\r\nContent-Length: 0\r\n\r\n" % code)
+
+    assert len(sandbox.reactor.tcpClients) == 1
+
+
+def test_same_list_in_another_file(sandbox):
+    """
+    An edit that leaves the list as it is, is a call without a body.
+    """
+    sandbox.edit(EXAMPLE + "# A word more.\n")
+    request, _, body = sandbox.daemon()[0].value().partition(b"\r\n\r\n")
+
     assert b"\r\nContent-Length: 0" in request
     assert body == b""
 
@@ -288,7 +351,7 @@ def test_watch_survives_a_bug(tmp_path, logged):
     Whatever fails while the file is looked at is logged.
     """
 
-    def fail():
+    def fail(_patch):
         raise ZeroDivisionError
 
     path = tmp_path / "aliases.yaml"
@@ -298,7 +361,7 @@ def test_watch_survives_a_bug(tmp_path, logged):
     file.poll()
 
     assert any("could not be looked at" in line for line in logged)
-    assert file.current.knows("new@example.com")
+    assert file.lists.current.knows("new@example.com")
 
 
 def test_answer_of_the_daemon_is_logged(sandbox, logged):

@@ -18,6 +18,7 @@ from mailer.alias_list import parse_aliases
 from mailer.config import Token
 from mailer.sandbox_aliases import parse_file
 from mailer.sandbox_api import digest_of, header_addresses, make_api
+from mailer.sandbox_changes import History
 from mailer.sandbox_mail import MailStore
 
 ALIASES = """
@@ -44,9 +45,9 @@ class Api:
     def __init__(self, folder):
         self._folder = folder
         self.mail = MailStore(folder)
-        self.aliases = parse_file(ALIASES)
+        self.lists = History(parse_file(ALIASES))
         self._treq = StubTreq(
-            make_api(Token("secret"), lambda: self.aliases, self.mail, frozenset({"example.org"}))
+            make_api(Token("secret"), lambda: self.lists, self.mail, frozenset({"example.org"}))
         )
 
     def request(self, method, point, body=b"", **headers):
@@ -183,7 +184,7 @@ def test_aliases_as_json(api):
 
     assert code == 200
     assert headers.getRawHeaders("Content-Type") == ["application/json"]
-    assert headers.getRawHeaders("Vary") == ["Accept"]
+    assert headers.getRawHeaders("Vary") == ["Accept, A-IM"]
     assert parse_aliases(body).local_parts == {"jobs": ("jobs",)}
 
 
@@ -242,7 +243,7 @@ def test_changed_list_has_another_etag(api):
     After an edit the ETag held before is of no use.
     """
     _, headers, _ = api.request("GET", "aliases")
-    api.aliases = parse_file("aliases: {new@example.com: }")
+    api.lists.put(parse_file("aliases: {new@example.com: }"))
     code, _, body = api.request("GET", "aliases", If_None_Match=headers.getRawHeaders("ETag")[0])
 
     assert (code, body) == (200, b"new@example.com new@example.com\n")
@@ -363,7 +364,7 @@ def test_stored_mail_stays_delivered(api):
     An address that left the list after its mail was stored still gets 250 for it.
     """
     api.pipe("info@example.com")
-    api.aliases = parse_file("aliases: {}")
+    api.lists.put(parse_file("aliases: {}"))
 
     assert api.pipe("info@example.com") == {"info@example.com": OK}
     assert api.pipe("info@example.com", b"another") == {"info@example.com": UNKNOWN}
@@ -470,7 +471,7 @@ def test_bug_is_500(api, events):
     """
     Whatever goes wrong is answered, marked, and logged.
     """
-    api.aliases = None
+    api.lists = None
     code, headers, body = api.request("GET", "aliases")
 
     assert (code, json.loads(body)) == (500, {"error": "internal error"})
@@ -505,3 +506,78 @@ def test_any_message_has_a_header(message):
     Garbage has some addresses or none.
     """
     assert all(isinstance(address, str) for address in header_addresses(BytesIO(message)))
+
+
+def ask(api, **headers):
+    """
+    Ask for the JSON page as a daemon that takes patches; return code, header, document.
+    """
+    code, fields, body = api.request(
+        "GET",
+        "aliases",
+        Accept="application/json, text/plain;q=0.9",
+        **{"A_IM": "merge-patch", **headers},
+    )
+    return code, fields, body and json.loads(body)
+
+
+def test_patch_for_who_has_an_earlier_list(api):
+    """
+    Who has an earlier list gets what has changed since, and from which to which.
+    """
+    _, fields, _ = ask(api)
+    (etag,) = fields.getRawHeaders("ETag")
+    api.lists.put(parse_file(ALIASES.replace("sales@example.com:", "new@example.com:")))
+    code, fields, patch = ask(api, If_None_Match=f'"x", {etag}')
+    _, whole, document = ask(api)
+
+    assert code == 226
+    assert fields.getRawHeaders("IM") == ["merge-patch"]
+    assert fields.getRawHeaders("Delta-Base") == [etag]
+    assert fields.getRawHeaders("ETag") == whole.getRawHeaders("ETag")
+    assert fields.getRawHeaders("Content-Type") == ["application/merge-patch+json"]
+    assert patch == {
+        "aliases": {"sales@example.com": None, "new@example.com": ["new@example.com"]},
+        "version": document["version"],
+        "count": document["count"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"A_IM": None}, 200),
+        ({"A_IM": "vcdiff"}, 200),
+        ({"A_IM": "merge-patch;q=0"}, 200),
+        ({"A_IM": "vcdiff, merge-patch;q=0.5"}, 226),
+        ({"Accept": "text/plain"}, 200),
+        ({"If_None_Match": '"unknown"'}, 200),
+        ({"If_None_Match": None}, 200),
+    ],
+)
+def test_whole_page_for_all_others(api, headers, code):
+    """
+    Who takes no patch, or has a list that is not known, gets the whole page.
+    """
+    (etag,) = ask(api)[1].getRawHeaders("ETag")
+    api.lists.put(parse_file("aliases: {new@example.com: }"))
+    sent = {
+        "Accept": "application/json",
+        "A_IM": "merge-patch",
+        "If_None_Match": etag,
+        **headers,
+    }
+
+    assert api.request("GET", "aliases", **sent)[0] == code
+
+
+def test_same_list_is_304_for_who_takes_patches(api):
+    """
+    Nothing has changed: no patch, and no page.
+    """
+    (etag,) = ask(api)[1].getRawHeaders("ETag")
+
+    assert ask(api, If_None_Match=etag)[0] == 304
+    api.lists.put(parse_file("aliases: {new@example.com: }"))
+    api.lists.put(parse_file(ALIASES))
+    assert ask(api, If_None_Match=etag)[0] == 304

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,6 +245,34 @@ def mails(odoo: Odoo) -> Mails:
     if odoo.maildir is None:
         pytest.skip("only the sandbox's Maildir can be looked into")
     return Mails(odoo.maildir)
+
+
+@pytest.fixture
+def edit(odoo: Odoo) -> Iterator[Callable[[dict[str, str]], None]]:
+    """
+    Replaces words of the list of the server; those that were there come back in the end.
+    """
+    if odoo.maildir is None:
+        pytest.skip("only the sandbox's list can be changed from here")
+    file = odoo.maildir.parent / "aliases.yaml"
+
+    def write(text: str) -> None:
+        before = odoo.get("aliases").headers["ETag"]
+        file.write_text(text, encoding="utf-8")
+        end = time.monotonic() + ANSWER_TIMEOUT
+        while odoo.get("aliases").headers["ETag"] == before:
+            assert time.monotonic() < end, "the sandbox did not read its file again"
+            time.sleep(0.05)
+
+    def edit(edits: dict[str, str]) -> None:
+        text = ALIASES
+        for old, new in edits.items():
+            assert old in text
+            text = text.replace(old, new)
+        write(text)
+
+    yield edit
+    write(ALIASES)
 
 
 @contextmanager
