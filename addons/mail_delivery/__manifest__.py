@@ -15,5 +15,6 @@
         "wizard/mail_delivery_token_views.xml",
         "views/res_config_settings_views.xml",
     ],
+    "uninstall_hook": "uninstall_hook",
     "images": ["static/description/settings.png"],
 }

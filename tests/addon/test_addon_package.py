@@ -52,6 +52,7 @@ def test_logic_is_there():
         "logic/address_list.py",
         "logic/configuration.py",
         "logic/envelope.py",
+        "logic/list_version.py",
         "logic/notifier.py",
         "logic/trace.py",
         "logic/verdict.py",

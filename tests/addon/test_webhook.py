@@ -17,7 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logic import webhook
-from logic.webhook import Mailer, call
+from logic.list_version import Patch
+from logic.webhook import Mailer, call, send
 
 NO_ADDRESS = "This is no address that can be called"
 NOT_RESOLVED = "The name of the host cannot be resolved."
@@ -156,6 +157,27 @@ def test_a_call_is_an_empty_post_with_the_token(serve):
     [(path, headers, body)] = server.requests
     assert ("/aliases", TOKEN, b"") == (path, headers["X-Mail-Token"], body)
     assert "0" == headers["Content-Length"]
+
+
+@pytest.mark.parametrize("status", [200, 202, 307, 415, 422, 500])
+def test_a_patch_is_sent_from_one_list_to_another(serve, status):
+    """
+    The header says from which list to which the body leads; the status says how it went.
+    """
+    server = serve(status, Location="/elsewhere")
+
+    assert status == send(Mailer(server.url, TOKEN), Patch("old~json", "new~json", b"{}"))
+    [(path, headers, body)] = server.requests
+    assert ("/aliases", TOKEN, b"{}") == (path, headers["X-Mail-Token"], body)
+    assert "application/merge-patch+json" == headers["Content-Type"]
+    assert ('"old~json"', '"new~json"') == (headers["Delta-Base"], headers["ETag"])
+
+
+def test_a_patch_without_an_answer(closed):
+    """
+    Where nobody answers, the status is none.
+    """
+    assert 0 == send(Mailer(closed, TOKEN), Patch("old~json", "new~json", b"{}"))
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,20 @@ An exception that leaves here rolls the transaction back, and Odoo answers
 
 import json
 import logging
+from dataclasses import replace
 
 from odoo import SUPERUSER_ID, http
 from odoo.http import request
 
 from ..delivery import Delivery
 from ..logic.envelope import EnvelopeError, parse_envelope
+from ..logic.list_version import MANIPULATION, PATCH_TYPE, parse_etag, wants_patch
 
 _logger = logging.getLogger(__name__)
 
 MARK = ("X-Mail-Delivery", "1")
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
 # Odoo's form parser swallows these bodies.
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -43,12 +47,12 @@ class MailDelivery(http.Controller):
     def aliases(self, **_parameters):
         accepted = request.httprequest.accept_mimetypes
         if accepted.best_match(["text/plain", "application/json"]) == "application/json":
-            return self._page("_json_page", "application/json")
-        return self._page("_text_page", "text/plain; charset=utf-8")
+            return self._page("json", JSON)
+        return self._page("text", TEXT)
 
     @point("transport", "GET")
     def transport(self, **_parameters):
-        return self._page("_transport_page", "text/plain; charset=utf-8")
+        return self._page("transport", TEXT)
 
     @point("pipe", "POST")
     def pipe(self, **_parameters):
@@ -72,21 +76,58 @@ class MailDelivery(http.Controller):
         # Who sends no envelope may look at the status alone, and takes 200 for "stored".
         worst = 200 if envelope.recipients else max(verdict.code for verdict in found.values())
         status = {200: 200, 250: 200, 451: 503}.get(worst, 422)
-        return self._answer(status, json.dumps({"recipients": verdicts}), "application/json")
+        return self._answer(status, json.dumps({"recipients": verdicts}), JSON)
 
-    def _page(self, render, mimetype):
+    def _page(self, form, mimetype):
+        """
+        Answer with what the mailer lacks: nothing, the changes, or the whole page.
+        """
         mailer = self._mailer()
         if not mailer:
             return self._refusal()
-        mailer._note_fetch()
         pages = request.env["mail_delivery.list"]
         addresses = pages._read_domains()
         version = pages._version(addresses)
-        etag = f"{version}{render}"
-        headers = [("ETag", f'"{etag}"'), ("Vary", "Accept")]
-        if request.httprequest.if_none_match.contains_weak(etag):
-            return self._answer(304, "", mimetype, headers)
-        return self._answer(200, getattr(pages, render)(addresses, version), mimetype, headers)
+        known = request.httprequest.if_none_match
+        for etag in filter(None, known.as_set(include_weak=True)):
+            then = parse_etag(etag, form)
+            if then and then.content == version.content:
+                return self._list(mailer, form, etag, 304, "", mimetype)
+        if known.star_tag:
+            # Who asks so does not say what it has: no changes can be told from there.
+            etag = replace(version, snapshot="").etag(form)
+            return self._list(mailer, form, etag, 304, "", mimetype)
+        patch = self._patch(pages, addresses, version) if form == "json" else None
+        if patch:
+            more = [("IM", MANIPULATION), ("Delta-Base", f'"{patch.base}"')]
+            return self._list(mailer, form, patch.etag, 226, patch.body, PATCH_TYPE, more)
+        if form == "json":
+            body, members = pages._json_page(addresses, version)
+            version = replace(version, members=members)
+        else:
+            body = getattr(pages, f"_{form}_page")(addresses)
+        return self._list(mailer, form, version.etag(form), 200, body, mimetype)
+
+    def _patch(self, pages, addresses, version):
+        """
+        Return the patch that the request asks for, if there is one.
+        """
+        if not wants_patch(self._header("A-IM")):
+            return None
+        # Weak validators say nothing of octets, and a patch changes those.
+        for etag in filter(None, request.httprequest.if_none_match.as_set()):
+            then = parse_etag(etag, "json")
+            patch = then and pages._patch(addresses, then, version)
+            if patch:
+                return patch
+        return None
+
+    def _list(self, mailer, form, etag, status, body, mimetype, more=()):
+        if form != "transport":
+            takes_patches = form == "json" and wants_patch(self._header("A-IM"))
+            mailer._note_fetch(etag if takes_patches else None)
+        headers = [("ETag", f'"{etag}"'), ("Vary", "Accept, A-IM"), *more]
+        return self._answer(status, body, mimetype, headers)
 
     def _mailer(self):
         request.update_env(user=SUPERUSER_ID, context={})
@@ -104,6 +145,6 @@ class MailDelivery(http.Controller):
     def _header(self, name):
         return request.httprequest.headers.get(name, "")
 
-    def _answer(self, status, body, mimetype="text/plain; charset=utf-8", headers=()):
+    def _answer(self, status, body, mimetype=TEXT, headers=()):
         fixed = [MARK, ("Cache-Control", "no-store"), ("Content-Type", mimetype)]
         return request.make_response(body, [*fixed, *headers], status=status)

@@ -1,5 +1,5 @@
 """
-The pages of the address list, and its version.
+The pages of the address list.
 
 The database makes the lines of the aliases, because a million of them would
 cost Python seconds; what is said of each domain is joined to them here.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-FORMAT = 1  # of the pages: another one is another list, also of the same addresses
+FORMAT = 2  # of the pages: another one is another list, also of the same addresses
 
 _NAME_OCTETS = b"!#$%&'*+-./0123456789=?_^`{|}~abcdefghijklmnopqrstuvwxyz"
 # A text page takes "#" at the start of a line for a comment, and "{" for JSON.
@@ -62,7 +62,7 @@ class AddressList:
         domains: Every alias domain.
         allowed: The domains of ``mail.catchall.domain.allowed``.
         local_parts: Of the aliases that hold for a local part, folded.
-        taken: The domains' own addresses that are aliases as well.
+        taken: The domains' own addresses that are aliases as well, without a local part.
     """
 
     domains: tuple[Domain, ...]
@@ -114,34 +114,42 @@ class AddressList:
         lines = "".join(f"{address}\n" for address in self._more()).encode()
         return b"".join((lines, aliases, b"\n" if aliases else b""))
 
-    def json_page(self, aliases: bytes, version: str) -> bytes:
+    def json_page(self, aliases: bytes, version: str, members: int) -> bytes:
         """
         Return the JSON document.
 
         Args:
             aliases: Members ``address":["address`` with ``"],"`` between them.
+            members: See ``members``.
         """
         rest = {
             "local_parts": {part: [part] for part in self.local_parts},
             "domains": self.local_domains(),
+            "transport": True,  # all of it comes here
             "version": version,
+            "count": members,
         }
         services = '"],"'.join(f'{address}":["{address}' for address in self._services()).encode()
-        members = b'"],"'.join(filter(None, (services, aliases)))
-        around = (b'"', b'"]') if members else (b"", b"")
+        entries = b'"],"'.join(filter(None, (services, aliases)))
+        around = (b'"', b'"]') if entries else (b"", b"")
         tail = json.dumps(rest, separators=(",", ":"))[1:].encode()
-        return b"".join((b'{"aliases":{', around[0], members, around[1], b"},", tail))
+        return b"".join((b'{"aliases":{', around[0], entries, around[1], b"},", tail))
 
-    def version(self, rows: int, hashes: int) -> str:
+    def members(self, aliases: int) -> int:
         """
-        Return a text that is the same for the same list, and another for another.
+        Return how many aliases and local parts the JSON document has.
 
         Args:
-            rows: How many aliases.
-            hashes: The sum of the 64-bit hashes of the aliases; their order does not matter.
+            aliases: How many addresses aliases have, each counted once.
         """
-        facts = [FORMAT, rows, hashes, self.service_addresses(), self.local_domains()]
-        return sha256(json.dumps(facts).encode()).hexdigest()[:32]
+        return len(self._services()) + aliases + len(self.local_parts)
+
+    def facts(self) -> str:
+        """
+        Return a hash of all that is not an alias, 16 hexadecimal digits.
+        """
+        facts = [FORMAT, self.service_addresses(), self.local_domains()]
+        return sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def is_address(word: str) -> bool:

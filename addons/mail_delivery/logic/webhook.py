@@ -1,11 +1,13 @@
 """
-The call that tells a mailer that the list has changed, and what its answer means.
+The call that tells a mailer that the list has changed, or how, and what its answer means.
 """
 
 import socket
 from dataclasses import dataclass
 
 import requests
+
+from .list_version import PATCH_TYPE, Patch
 
 TIMEOUT = 2.0  # seconds to connect, and again to answer
 
@@ -14,10 +16,16 @@ TIMEOUT = 2.0  # seconds to connect, and again to answer
 class Mailer:
     """
     Where to call, and with which token.
+
+    Args:
+        id: Of its record.
+        patch: What turns the list that it has into the present one, if that is known.
     """
 
     url: str
     token: str
+    id: int = 0
+    patch: Patch | None = None
 
 
 def call(mailer: Mailer) -> tuple[bool, str]:
@@ -30,15 +38,7 @@ def call(mailer: Mailer) -> tuple[bool, str]:
     Source: odoo-mailer, the webhook of ``daemon`` (POST with an empty body).
     """
     try:
-        answer = requests.post(
-            mailer.url,
-            data=b"",
-            headers={"X-Mail-Token": mailer.token},
-            timeout=TIMEOUT,
-            allow_redirects=False,  # the token would go with it
-            stream=True,  # the answer's body is of no interest
-        )
-        answer.close()
+        code = _post(mailer, b"")
     except requests.exceptions.SSLError:
         return False, "TLS failed: is it https there, with a certificate that is trusted here?"
     except requests.exceptions.Timeout:
@@ -47,7 +47,41 @@ def call(mailer: Mailer) -> tuple[bool, str]:
         return False, _connection_failed(error)
     except (requests.exceptions.RequestException, ValueError):
         return False, "This is no address that can be called: http://HOST:8000/aliases is expected."
-    return answer.status_code == 202, _MEANING.get(answer.status_code, _meaning(answer.status_code))
+    return code == 202, _MEANING.get(code, _meaning(code))
+
+
+def send(mailer: Mailer, patch: Patch) -> int:
+    """
+    Have a mailer apply a patch to the list that it has.
+
+    Returns:
+        The status: 200 if it has the new list now, 202 if it had another one and
+        fetches; 0 if there was no answer. Anything else asks for a call without a body.
+
+    Source: odoo-mailer, the webhook of ``daemon``; older ones answer 415.
+    """
+    headers = {
+        "Content-Type": PATCH_TYPE,
+        "Delta-Base": f'"{patch.base}"',
+        "ETag": f'"{patch.etag}"',
+    }
+    try:
+        return _post(mailer, patch.body, headers)
+    except (requests.exceptions.RequestException, ValueError):
+        return 0
+
+
+def _post(mailer: Mailer, body: bytes, headers: dict[str, str] | None = None) -> int:
+    answer = requests.post(
+        mailer.url,
+        data=body,
+        headers={"X-Mail-Token": mailer.token, **(headers or {})},
+        timeout=TIMEOUT,
+        allow_redirects=False,  # the token would go with it
+        stream=True,  # the answer's body is of no interest
+    )
+    answer.close()
+    return answer.status_code
 
 
 _MEANING = {

@@ -3,38 +3,26 @@ import logging
 from odoo import _, api, models
 
 from ..logic.address_list import AddressList, Domain, is_clean, is_domain, is_local_part
+from ..logic.list_version import make_patch, parse_etag
+from .mail_delivery_change import KEY
 
 _logger = logging.getLogger(__name__)
 
-# "C": lower() and the patterns cost a third of what they do with a language's rules.
+JOINER = '"],"'  # between two entries of the JSON page
+
 # OFFSET 0: or else lower() is done again for each place where its result stands.
-# A text page takes "#" (35) at the start of a line for a comment, and "{" (123) for JSON.
-_ROWS = """
-    SELECT lower(alias_full_name COLLATE "C") AS address,
-           CASE WHEN alias_incoming_local THEN lower(alias_name COLLATE "C") END AS local_part,
-           alias_domain_id = ANY(%(domains)s) AS has_domain
-      FROM mail_alias
-     WHERE alias_name > ''
-       AND (alias_domain_id = ANY(%(domains)s) OR alias_incoming_local)
-       AND ascii(alias_name) NOT IN (35, 123)
-"""
-_VERSION = f"""
-    SELECT count(*), coalesce(sum(hashtextextended(row, 0)), 0)
-      FROM (SELECT address || CASE WHEN local_part IS NULL THEN '' ELSE ' local' END
-                           || CASE WHEN has_domain THEN '' ELSE ' only' END AS row
-              FROM ({_ROWS}) AS rows) AS rows
-"""
-# Of an alias for a local part, its own address is among those of the local part.
 _PAGE = f"""
-    SELECT string_agg({{entry}}, %(joiner)s) FILTER (WHERE local_part IS NULL),
-           count(*) FILTER (WHERE local_part IS NULL),
-           array_agg(local_part) FILTER (WHERE local_part IS NOT NULL)
-      FROM ({_ROWS} OFFSET 0) AS rows
+    SELECT string_agg({{entry}}, %(joiner)s) FILTER (WHERE NOT is_part),
+           count(*) FILTER (WHERE NOT is_part),
+           array_agg(key) FILTER (WHERE is_part)
+      FROM (SELECT key, ascii(key) = 35 AS is_part
+              FROM (SELECT {KEY} AS key FROM mail_alias OFFSET 0) AS keys
+             WHERE key IS NOT NULL) AS rows
 """
 # Holds no address back that Odoo's own forms let in; rows written by SQL may have anything.
 _ONLY_CLEAN = r"""
-    WHERE local_part IS NOT NULL
-       OR address COLLATE "C" ~
+    WHERE is_part
+       OR key COLLATE "C" ~
           '^[a-z0-9!#$%%&''*+./=?^_`{|}~-]+@[a-z0-9_-]+([.][a-z0-9_-]+)*$'
 """
 
@@ -67,24 +55,50 @@ class MailDeliveryList(models.AbstractModel):
 
         Order plays no part in it, so that nothing has to be sorted.
         """
-        self.env.cr.execute(_VERSION, {"domains": self._usable(addresses)})
-        rows, hashes = self.env.cr.fetchone()
-        return addresses.version(rows, int(hashes))
+        return self.env["mail_delivery.change"]._version(addresses.facts())
 
     @api.model
-    def _text_page(self, addresses, version):
+    def _patch(self, addresses, then, now):
+        """
+        Return the patch from one version to another, which is that of now; None in any doubt.
+        """
+        changes = self.env["mail_delivery.change"]._since(then)
+        rows = self.env["mail_delivery.change"]._rows_of([change.key for change in changes])
+        return make_patch(then, now, changes, rows, addresses.service_addresses())
+
+    @api.model
+    def _patch_from(self, etag):
+        """
+        Return the patch from the JSON page of an ETag to the present one; None in any doubt.
+
+        Aliases are not counted for it: who calls has others wait.
+        """
+        then = parse_etag(etag, "json")
+        addresses = self._read_domains()
+        now = self.env["mail_delivery.change"]._read_version(addresses.facts())
+        if not then or not now or then.content == now.content:
+            return None
+        return self._patch(addresses, then, now)
+
+    @api.model
+    def _text_page(self, addresses):
         addresses, lines = self._entries(addresses, "\n", between=" ")
         return addresses.text_page(lines)
 
     @api.model
-    def _transport_page(self, addresses, version):
+    def _transport_page(self, addresses):
         addresses, lines = self._entries(addresses, "\n")
         return addresses.transport_page(lines)
 
     @api.model
     def _json_page(self, addresses, version):
-        addresses, members = self._entries(addresses, '"],"', between='":["')
-        return addresses.json_page(members, version)
+        """
+        Return the JSON page, and how many members it has.
+        """
+        addresses, entries = self._entries(addresses, JOINER, between='":["')
+        # Two domains of one name, or capitals by SQL, make several aliases of one address.
+        members = addresses.members(len(set(entries.split(JOINER.encode()))) if entries else 0)
+        return addresses.json_page(entries, version.content, members), members
 
     @api.model
     def _entries(self, addresses, joiner, between=None):
@@ -94,36 +108,25 @@ class MailDeliveryList(models.AbstractModel):
         :param joiner: what stands between two entries
         :param between: what stands between an address and its target; None for no target
         """
-        values = {
-            "domains": self._usable(addresses),
-            "services": addresses.service_addresses(),
-            "joiner": joiner,
-            "between": between,
-        }
-        self.env.cr.execute(
-            "SELECT alias_full_name FROM mail_alias WHERE alias_full_name = ANY(%(services)s)",
-            values,
-        )
-        taken = frozenset(address for (address,) in self.env.cr.fetchall())
-        entry = "address" if between is None else "address || %(between)s || address"
+        values = {"joiner": joiner, "between": between}
+        entry = "key" if between is None else "key || %(between)s || key"
         query = _PAGE.format(entry=entry)
-        self.env.cr.execute(query, values)
-        lines, rows, local_parts = self._fetched()
+        lines, rows, parts = self._fetched(query, values)
         texts = [text.encode() for text in (between, joiner) if text is not None]
         if not is_clean(lines, texts, rows):
-            self.env.cr.execute(query + _ONLY_CLEAN, values)
-            lines, kept, local_parts = self._fetched()
+            lines, kept, parts = self._fetched(query + _ONLY_CLEAN, values)
             _logger.warning("%s aliases are no addresses and are left out of the list", rows - kept)
-        parts = tuple(sorted(filter(is_local_part, set(local_parts))))
-        return AddressList(addresses.domains, addresses.allowed, parts, taken), lines
+        names = {key.removeprefix("#") for key in parts}
+        local_parts = tuple(sorted(filter(is_local_part, names)))
+        taken = self.env["mail_delivery.change"]._rows_of(addresses.service_addresses())
+        return AddressList(
+            addresses.domains, addresses.allowed, local_parts, frozenset(taken)
+        ), lines
 
-    def _fetched(self):
-        lines, rows, local_parts = self.env.cr.fetchone()
-        return (lines or "").encode(), rows, local_parts or []
-
-    @api.model
-    def _usable(self, addresses):
-        return [domain.id for domain in addresses.domains if domain.usable]
+    def _fetched(self, query, values):
+        self.env.cr.execute(query, values)
+        lines, rows, parts = self.env.cr.fetchone()
+        return (lines or "").encode(), rows, parts or []
 
     @api.model
     def _service_addresses(self):

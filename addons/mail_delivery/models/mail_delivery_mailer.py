@@ -1,6 +1,10 @@
 import secrets
 import threading
+from contextlib import suppress
+from functools import cache, partial
 from urllib.parse import urlsplit
+
+from psycopg2.errors import SerializationFailure
 
 from odoo import SUPERUSER_ID, _, api, fields, models
 from odoo.exceptions import AccessError, ValidationError
@@ -59,6 +63,7 @@ class MailDeliveryMailer(models.Model):
         compute="_compute_token_state",
         help="The old one works until the mailer uses the new one.",
     )
+    list_etag = fields.Char(copy=False, groups=fields.NO_ACCESS)  # of the list that it has
     last_fetch = fields.Datetime("Last List Fetch", copy=False, readonly=True)
     last_delivery = fields.Datetime(compute="_compute_last_delivery")
     configuration = fields.Text("odoo-mailer.yaml", compute="_compute_configuration")
@@ -151,10 +156,13 @@ class MailDeliveryMailer(models.Model):
     def _see_token(self):
         self._note("token_seen = true, previous_token = NULL")
 
-    def _note_fetch(self):
-        self._note("last_fetch = now() AT TIME ZONE 'UTC'")
+    def _note_fetch(self, etag=None):
+        """
+        :param etag: of the list that it has now; None if it takes no changes
+        """
+        self._note("last_fetch = now() AT TIME ZONE 'UTC', list_etag = %s", etag)
 
-    def _note(self, assignments):
+    def _note(self, assignments, *values):
         """
         Write what any request may; of requests at once, one does, and the others need not wait.
         """
@@ -162,7 +170,7 @@ class MailDeliveryMailer(models.Model):
             f"""UPDATE mail_delivery_mailer SET {assignments}
                  WHERE id IN (SELECT id FROM mail_delivery_mailer
                                WHERE id = %s FOR UPDATE SKIP LOCKED)""",  # noqa: S608
-            (self.id,),
+            (*values, self.id),
         )
         self.invalidate_recordset()
 
@@ -186,10 +194,25 @@ class MailDeliveryMailer(models.Model):
         Return the mailers to call; one that has not seen its new token knows the old one.
         """
         mailers = self.sudo().search([("webhook", "!=", False)])
-        return [mailer._call() for mailer in mailers if mailer.token]
+        patch_from = cache(self.env["mail_delivery.list"]._patch_from)
+        return [
+            mailer._call(patch_from(mailer.list_etag) if mailer.list_etag else None)
+            for mailer in mailers
+            if mailer.token
+        ]
 
-    def _call(self):
-        return webhook.Mailer(self.webhook, self.previous_token or self.token)
+    def _call(self, patch=None):
+        return webhook.Mailer(self.webhook, self.previous_token or self.token, self.id, patch)
+
+    def _note_patched(self, patch):
+        """
+        Note that a mailer has applied a patch, unless it has fetched the list since.
+        """
+        self.env.cr.execute(
+            "UPDATE mail_delivery_mailer SET list_etag = %s WHERE id = %s AND list_etag = %s",
+            (patch.etag, self.id, patch.base),
+            log_exceptions=False,
+        )
 
     # ------------------------------------------------------------
     # Buttons
@@ -240,10 +263,27 @@ def _same(kept, token):
 def _notifier(dbname):
     with _notifiers_lock:
         if dbname not in _notifiers:
-            _notifiers[dbname] = Notifier(lambda: _read_webhooks(dbname), webhook.call)
+            _notifiers[dbname] = Notifier(partial(_read_webhooks, dbname), partial(_tell, dbname))
         return _notifiers[dbname]
 
 
 def _read_webhooks(dbname):
     with Registry(dbname).cursor() as cr:
         return api.Environment(cr, SUPERUSER_ID, {})["mail_delivery.mailer"]._webhooks()
+
+
+def _tell(dbname, mailer):
+    """
+    Send a mailer what has changed, or have it fetch the list where that is not known.
+    """
+    if mailer.patch:
+        code = webhook.send(mailer, mailer.patch)
+        if code == 202:
+            return True, ""
+        if code == 200:
+            # If two note at once, the first has it; what is noted wrong costs a fetch.
+            with suppress(SerializationFailure), Registry(dbname).cursor() as cr:
+                env = api.Environment(cr, SUPERUSER_ID, {})
+                env["mail_delivery.mailer"].browse(mailer.id)._note_patched(mailer.patch)
+            return True, ""
+    return webhook.call(mailer)

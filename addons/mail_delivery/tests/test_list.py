@@ -258,6 +258,22 @@ class TestList(ListCase):
         self.assertEqual([], self.addresses())
         self.assertEqual({}, self.document()["local_parts"])
 
+    def test_count_is_that_of_the_members(self):
+        """
+        An address that has several aliases, or is one of the domain's own, counts once.
+        """
+        self.alias("info")
+        self.insert("INFO", "Info@Example.com")
+        self.insert("Bounce", "Bounce@example.com")
+        self.alias("catchall", alias_incoming_local=True, alias_domain_id=False)
+        for domain in (True, False):
+            self.insert("Any", "any@example.com", local=True, domain=domain)
+        document = self.document()
+        self.assertEqual({*SERVICES, "info@example.com"}, document["aliases"].keys())
+        self.assertEqual({"any", "catchall"}, document["local_parts"].keys())
+        self.assertEqual(4 + 2, document["count"])
+
+    @quiet
     def test_domain_that_is_none_is_left_out(self):
         """
         A domain that no list can hold is left out with its addresses, and the rest stays.
@@ -301,7 +317,11 @@ class TestList(ListCase):
         self.assertEqual(sorted(f"{a} {a}" for a in addresses), sorted(self.text()))
         self.assertEqual(sorted(addresses), sorted(self.text("transport")))
         self.assertTrue(all([key] == value for key, value in document["aliases"].items()))
-        self.assertEqual({"aliases", "local_parts", "domains", "version"}, document.keys())
+        self.assertEqual(
+            {"aliases", "local_parts", "domains", "transport", "version", "count"}, document.keys()
+        )
+        self.assertEqual(3 * 2 + 5 + 5, document["count"])
+        self.assertIs(True, document["transport"])
 
     def test_pages_are_exact(self):
         """

@@ -56,8 +56,9 @@ class TestVersion(ListCase):
                 for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
                     answer = self.call("GET", path, Accept=accepted, If_None_Match=known)
                     self.assertEqual((304, b""), (answer.status_code, answer.content))
-                    self.assertEqual(etag, answer.headers["ETag"])
                     self.assertEqual("1", answer.headers["X-Mail-Delivery"])
+                    if known != "*":
+                        self.assertEqual(etag, answer.headers["ETag"])
 
     def test_other_list_is_200(self):
         """
@@ -89,8 +90,9 @@ class TestVersion(ListCase):
                 "rename": lambda: self.info.write({"alias_name": "office"}),
                 "domain": lambda: self.info.write({"alias_domain_id": other}),
                 "local": lambda: self.info.write({"alias_incoming_local": True}),
-                "local without domain": lambda: self.info.write({"alias_domain_id": False}),
-                "reachable no more": lambda: self.info.write({"alias_incoming_local": False}),
+                "reachable no more": lambda: self.info.write(
+                    {"alias_incoming_local": False, "alias_domain_id": False}
+                ),
                 "domain again": lambda: self.info.write(
                     {"alias_domain_id": domain, "alias_name": "front.office"}
                 ),
@@ -163,6 +165,7 @@ class TestVersion(ListCase):
             "bounced content": lambda: self.info.write({"alias_bounced_content": "<p>No</p>"}),
             "alias without name": lambda: self.alias(False),
             "alias without domain": lambda: self.alias("nowhere", alias_domain_id=False),
+            "domain of a local part": lambda: self.any.write({"alias_domain_id": self.other.id}),
             "order of domains": lambda: self.other.write({"sequence": 1}),
             "same name": lambda: self.info.write({"alias_name": "info"}),
             "there and back": lambda: (
@@ -216,7 +219,8 @@ class TestVersion(ListCase):
             state += [self.other.default_from, self.env["ir.config_parameter"].get_param(ALLOWED)]
             document = self.call("GET", "aliases", Accept=JSON).json()
             version = document.pop("version")
-            content = {key: sorted(value) for key, value in document.items()}
+            content = {key: repr(value) for key, value in document.items()}
+            content |= {key: sorted(document[key]) for key in ("aliases", "local_parts", "domains")}
             with self.subTest(step=step):
                 self.assertEqual(content, contents.setdefault(version, content))
                 self.assertEqual(version, versions.setdefault(repr(state), version))

@@ -30,6 +30,7 @@ class Webhook(BaseHTTPRequestHandler):
         """
         Note the call, and answer it.
         """
+        self.server.headers.append(self.headers)
         length = int(self.headers.get("Content-Length", 0))
         self.server.calls.append(
             (self.path, self.headers.get("X-Mail-Token"), self.rfile.read(length))
@@ -53,7 +54,7 @@ def webhook(status=202):
     Serve a webhook on loopback.
     """
     server = HTTPServer(("127.0.0.1", 0), Webhook)
-    server.status, server.calls = status, []
+    server.status, server.calls, server.headers = status, [], []
     server.url = f"http://127.0.0.1:{server.server_port}/aliases"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
