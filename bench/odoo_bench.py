@@ -203,6 +203,27 @@ def measure_list(odoo: OdooServer, api: Api, size: int) -> None:
         print(f"  {name:22} {figures}")
 
 
+def measure_change(odoo: OdooServer, api: Api) -> None:
+    """
+    Print how long it takes to say that one alias has changed, and in how many octets.
+    """
+    headers = {"Accept": "application/json", "A-IM": "merge-patch"}
+    etag, seconds, octets = api.get("aliases", headers).headers["ETag"], [], 0
+    for number in range(ROUNDS):
+        odoo.database.sql(
+            f"""UPDATE mail_alias SET alias_name = 'changed-{number}',
+                       alias_full_name = 'changed-{number}@{DOMAIN}'
+                 WHERE alias_name = 'bulk-{number + 1}'"""
+        )
+        start = time.perf_counter()
+        answer = api.get("aliases", {**headers, "If-None-Match": etag})
+        seconds.append((time.perf_counter() - start) * 1000)
+        if answer.code != 226:
+            raise SystemExit(f"{answer.code} where a patch was expected: {answer.body[:200]!r}")
+        etag, octets = answer.headers["ETag"], len(answer.body)
+    print(f"  one change, ms in all  {spread(seconds, 1)}, {octets} octets")
+
+
 def check(answer: Answer, size: int) -> None:
     """
     End unless it is the whole list, or none.
@@ -237,6 +258,7 @@ def main() -> None:
                 insert_aliases(odoo, known + 1, size)
                 known = size
                 measure_list(odoo, api, size)
+            measure_change(odoo, api)
     except GivenError as error:
         raise SystemExit(str(error)) from error
 
