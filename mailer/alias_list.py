@@ -244,7 +244,7 @@ def _lines(pieces: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _parse_json(text: JsonText) -> AliasList:
-    builder, count = ListBuilder(), 0
+    builder = ListBuilder()
     others: dict[str, Any] = {}
     seen: set[str] = set()
     if not text.begins_with("{"):
@@ -256,12 +256,12 @@ def _parse_json(text: JsonText) -> AliasList:
         if member == "aliases":
             if not text.begins_with("{"):
                 raise ListError(_NO_ALIASES)
-            count += _entries(text, _whole_address, builder.alias)
+            _entries(text, _whole_address, builder.alias)
         elif member == "local_parts":
             if not text.begins_with("{"):
                 kind = _kind(text.value())
                 raise ListError(f'"local_parts" is {kind}, a mapping was expected')
-            count += _entries(text, _local_part, builder.local_part)
+            _entries(text, _local_part, builder.local_part)
         else:
             others[member] = text.value()
     text.end()
@@ -270,10 +270,12 @@ def _parse_json(text: JsonText) -> AliasList:
     whole = others.get("transport", False)
     if type(whole) is not bool:
         raise ListError(f'"transport" is {_kind(whole)}, true was expected')
-    told = others.get("count", count)
-    if type(told) is not int or told != count:
+    declared = builder.build(_domains(others.get("domains")), whole)
+    told = others.get("count", declared.count)
+    if type(told) is not int or told != declared.count:
+        count = declared.count
         raise ListError(f'{count} aliases and local parts, where "count" is {_excerpt(told)}')
-    return builder.build(_domains(others.get("domains")), whole)
+    return declared
 
 
 _NO_ALIASES = 'JSON of another kind: no mapping "aliases" in it'
@@ -295,16 +297,13 @@ def _entries(
     text: JsonText,
     name_of: Callable[[str], str],
     add: Callable[[str, Iterable[str]], None],
-) -> int:
+) -> None:
     """
-    Read the entries of a page; return how many there were.
+    Read the entries of a page.
     """
-    count = 0
     for key, value in text.items():
         name = name_of(key)
         add(name, (name,) if value == [name] else _targets(key, value))
-        count += 1
-    return count
 
 
 def _patched(

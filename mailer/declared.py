@@ -3,11 +3,11 @@ What one Odoo server declares: its addresses, and how one list becomes another.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from mailer.sharded import Sharded, new_shards, shard_of
+from mailer.sharded import Sharded, View, new_shards, shard_of
 
 Targets = tuple[str, ...]
 Declared = tuple[Targets | None, str | None, int]
@@ -137,17 +137,17 @@ class AliasList:
     @property
     def aliases(self) -> Mapping[str, Targets]:
         """Full address to its targets."""
-        return _View(self.entries, _targets_of)
+        return View(self.entries, _targets_of)
 
     @property
     def local_parts(self) -> Mapping[str, Targets]:
         """Local part to its targets."""
-        return _View(self.parts, lambda name, targets: targets or (name,))
+        return View(self.parts, lambda name, targets: targets or (name,))
 
     @property
     def transport(self) -> Mapping[str, str]:
         """Address to next hop, as the page of transport said it."""
-        return _View(self.entries, lambda _, entry: entry[1])
+        return View(self.entries, lambda _, entry: entry[1])
 
     @property
     def count(self) -> int:
@@ -394,27 +394,3 @@ def _repeat(
 def _targets_of(address: str, entry: Declared) -> Targets | None:
     targets = entry[0]
     return (address,) if targets == OWN_TARGET else targets
-
-
-class _View(Mapping[str, V]):
-    """
-    A part of what is said of each name; names of which it says nothing are not in it.
-    """
-
-    def __init__(self, content: Sharded[Any], read: Callable[[str, Any], V | None]) -> None:
-        self._content = content
-        self._read = read
-
-    def __getitem__(self, name: str) -> V:
-        found = self._content.get(name)
-        value = None if found is None else self._read(name, found)
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        read = self._read
-        return (name for name, found in self._content.items() if read(name, found) is not None)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)

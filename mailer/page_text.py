@@ -17,6 +17,7 @@ STEP = 65_536  # octets or characters
 
 _NOT_JSON = "begins like JSON, but is not"
 _SPACE = " \t\n\r"
+_MARK = "\N{BYTE ORDER MARK}"
 _decoder = json.JSONDecoder()
 
 
@@ -27,8 +28,9 @@ def texts(page: bytes | Iterable[bytes]) -> Iterator[str]:
     Raises:
         ListError: It is not UTF-8, or an HTML page.
     """
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    is_begun, begin = False, 0
+    # Not utf-8-sig, whose decoder takes half a byte order mark for an empty text.
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_begun, begin, mark = False, 0, _MARK
     for octets in _ended(_pieces(page) if isinstance(page, bytes) else page):
         try:
             text = decoder.decode(octets, final=not octets)
@@ -36,6 +38,8 @@ def texts(page: bytes | Iterable[bytes]) -> Iterator[str]:
             waiting = len(error.object) - len(octets)
             raise ListError(f"octet {begin - waiting + error.start} is not UTF-8 text") from None
         begin += len(octets)
+        if text:
+            text, mark = text.removeprefix(mark), ""
         if not is_begun and text.lstrip():
             is_begun = True
             if text.lstrip().startswith("<"):

@@ -7,7 +7,7 @@ is; and nothing that is done with a dict, such as enlarging or freeing it, is
 ever done with a million entries at once, while every other thread has to wait.
 """
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 V = TypeVar("V")
@@ -168,3 +168,27 @@ def _difference(before: dict[str, V], after: dict[str, V]) -> dict[str, V | None
     }
     changes.update((key, None) for key in before if key not in after)
     return changes
+
+
+class View(Mapping[str, V]):
+    """
+    A part of what is said of each name; names of which it says nothing are not in it.
+    """
+
+    def __init__(self, content: Sharded[Any], read: Callable[[str, Any], V | None]) -> None:
+        self._content = content
+        self._read = read
+
+    def __getitem__(self, name: str) -> V:
+        found = self._content.get(name)
+        value = None if found is None else self._read(name, found)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        read = self._read
+        return (name for name, found in self._content.items() if read(name, found) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

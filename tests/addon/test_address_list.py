@@ -296,7 +296,7 @@ def test_the_pages_of_nothing_are_empty_lists():
     """
     Without a domain and an alias each page is one that odoo-mailer reads as an empty list.
     """
-    assert (AliasList(), AliasList(), {}) == read(AddressList((), ()))
+    assert (AliasList(), AliasList(whole=True), {}) == read(AddressList((), ()))
 
 
 @pytest.mark.parametrize(
