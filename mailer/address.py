@@ -70,7 +70,8 @@ def without_extension(address: str, delimiters: str) -> str | None:
     local, at, domain = address.rpartition("@")
     if local in _WHOLE:
         return None
-    place = next((i for i, c in enumerate(local) if c in delimiters), 0)
+    places = [place for place in map(local.find, delimiters) if place >= 0]
+    place = min(places, default=0)
     return local[:place] + at + domain if place else None
 
 

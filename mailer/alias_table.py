@@ -161,14 +161,14 @@ class AliasTable:
                 without its extension.
         """
         whole = fold(address)
-        if whole.count("@") != 1:
-            return None
-        entry = self._entry(whole)
-        if entry is not None:
-            return Match(whole, entry)
-        bare = without_extension(whole, self.delimiters)
-        entry = None if bare is None else self._entry(bare)
-        return None if bare is None or entry is None else Match(bare, entry)
+        for served in self.servers:
+            entry = served.find(whole)
+            if entry is not None:
+                return Match(whole, entry)
+        for delimiter in self.delimiters:
+            if delimiter in whole:
+                return self._find_bare(whole)
+        return None
 
     def find_deliverable(self, address: str, now: float) -> Match | None:
         """
@@ -212,11 +212,16 @@ class AliasTable:
                 if entry is not None and self.find(address) is None:
                     yield address, entry
 
-    def _entry(self, address: str) -> Entry | None:
+    def _find_bare(self, whole: str) -> Match | None:
+        if whole.count("@") != 1:
+            return None
+        bare = without_extension(whole, self.delimiters)
+        if bare is None:
+            return None
         for served in self.servers:
-            entry = served.find(address)
+            entry = served.find(bare)
             if entry is not None:
-                return entry
+                return Match(bare, entry)
         return None
 
     def _removed(self, address: str, now: float) -> Entry | None:

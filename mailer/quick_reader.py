@@ -11,6 +11,7 @@ Where there is no epoll(7), and for TLS, nothing is different from usual.
 """
 
 import select
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ class QuickReader:
         self._reactor = reactor
         self._name = name
         self._epoll: Any = None
-        self._connections: dict[int, tuple[Connection, Respond]] = {}
+        self._connections: dict[int, tuple[Connection, socket.socket, Respond]] = {}
         self._descriptors: dict[Connection, int] = {}
 
     def read_from(self, transport: Any, respond: Respond) -> None:
@@ -57,7 +58,7 @@ class QuickReader:
             self._reactor.addReader(self)
         transport.stopReading()
         descriptor = transport.fileno()
-        self._connections[descriptor] = transport, respond
+        self._connections[descriptor] = transport, transport.socket, respond
         self._descriptors[transport] = descriptor
         self._epoll.register(descriptor, select.EPOLLIN)
 
@@ -92,15 +93,14 @@ class QuickReader:
         Read every connection that is ready, once.
         """
         for descriptor, _ in self._epoll.poll(0, MAX_READY):
-            transport, respond = self._connections[descriptor]
+            transport, connection, respond = self._connections[descriptor]
             try:
-                self._read(transport, respond)
+                self._read(transport, connection, respond)
             except Exception:
                 log.failure("{name} connection", failure=Failure(), name=self._name)
                 transport.abortConnection()
 
-    def _read(self, transport: Connection, respond: Respond) -> None:
-        connection = transport.socket
+    def _read(self, transport: Connection, connection: socket.socket, respond: Respond) -> None:
         try:
             data = connection.recv(MAX_READ)
         except OSError:

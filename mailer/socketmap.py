@@ -4,6 +4,8 @@ Postfix's socketmap protocol: framing, requests and answers.
 Source: socketmap_table(5), PROTOCOL and REPLY FORMAT; cr.yp.to/proto/netstrings.txt.
 """
 
+from collections.abc import Callable
+
 from mailer.alias_table import AliasTable
 from mailer.errors import ProtocolError
 
@@ -20,6 +22,7 @@ TEMP_TOO_MANY = b"TEMP too many connections"
 PERM_NO_MAP = b"PERM no such map, there are: aliases, transport"
 
 Outcome = tuple[str, str]  # map and result of a lookup, as they are counted
+Said = tuple[bytes, Outcome]
 
 
 class RequestReader:
@@ -104,7 +107,7 @@ def parse_netstring(data: bytes) -> bytes | None:
     return rest[:-1]
 
 
-def answer(table: AliasTable, request: bytes, now: float) -> tuple[bytes, Outcome]:
+def answer(table: AliasTable, request: bytes, now: float) -> Said:
     """
     Return the reply to one lookup, a netstring, and how it is counted.
 
@@ -113,20 +116,19 @@ def answer(table: AliasTable, request: bytes, now: float) -> tuple[bytes, Outcom
         now: Seconds, Unix time.
     """
     map_name, _, octets = request.partition(b" ")
-    look_up = _MAPS.get(map_name)
-    if look_up is None:
+    known = _MAPS.get(map_name)
+    if known is None:
         return _PERM
+    look_up, ok, notfound, temp = known
     try:
-        key = octets.decode("utf-8")
+        key = octets.decode()
     except UnicodeDecodeError:
-        return _NOTFOUND[map_name]
+        return notfound
     value = look_up(table, key, now)
     if value is not None:
-        said = octets if value is key else value.encode("utf-8")
-        return b"%d:OK %b," % (len(said) + 3, said), _OK[map_name]
-    if table.missing and key.count("@") == 1:
-        return _TEMP[map_name]
-    return _NOTFOUND[map_name]
+        said = octets if value is key else value.encode()
+        return b"%d:OK %b," % (len(said) + 3, said), ok
+    return temp if table.missing and key.count("@") == 1 else notfound
 
 
 def _aliases(table: AliasTable, key: str, _now: float) -> str | None:
@@ -144,13 +146,19 @@ def _transport(table: AliasTable, key: str, now: float) -> str | None:
     return None if match is None else match.entry.nexthop
 
 
-_MAPS = {b"aliases": _aliases, b"transport": _transport}
-_OK = {name: (name.decode(), "ok") for name in MAP_NAMES}
-_NOTFOUND = {name: (netstring(NOTFOUND), (name.decode(), "notfound")) for name in MAP_NAMES}
-_TEMP = {name: (netstring(TEMP_NO_LIST), (name.decode(), "temp")) for name in MAP_NAMES}
+def _prepared(
+    name: str, look_up: Callable[[AliasTable, str, float], str | None]
+) -> tuple[Callable[[AliasTable, str, float], str | None], Outcome, Said, Said]:
+    notfound, temp = netstring(NOTFOUND), netstring(TEMP_NO_LIST)
+    return look_up, (name, "ok"), (notfound, (name, "notfound")), (temp, (name, "temp"))
+
+
+_MAPS = {
+    b"aliases": _prepared("aliases", _aliases),
+    b"transport": _prepared("transport", _transport),
+}
 _PERM = (netstring(PERM_NO_MAP), ("other", "perm"))
 OUTCOMES = (
-    *_OK.values(),
-    *(outcome for kind in (_NOTFOUND, _TEMP) for _, outcome in kind.values()),
+    *((name.decode(), result) for name in _MAPS for result in ("ok", "notfound", "temp")),
     _PERM[1],
 )

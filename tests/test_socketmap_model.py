@@ -87,7 +87,7 @@ class Model:
 
     def _hop_removed(self, address):
         found = [removed[address] for removed in self._removed.values() if address in removed]
-        return found[0][1] if found and self.now - found[0][0] < GRACE else None
+        return next((hop for at, hop in found if self.now - at < GRACE), None)
 
 
 def written_down(page, transport, own_domains):
