@@ -4,7 +4,7 @@ What is built anew of each configuration: lists, refreshers, deliveries.
 
 import functools
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +83,18 @@ class GenerationBuilder:
 
         A server added while we run holds nobody up: until its first list its
         addresses are unknown, as they were before. At start it is otherwise,
-        because they may have been known to the process before us.
+        because they may have been known to the process before us; and where one
+        is taken away, because the new one may be the same by another name.
         """
         names = [server.name for server in config.servers]
         stored = {name: _remembered(old, name) or self._store.load(name) for name in names}
         lists = [entry.server_list for entry in stored.values()]
-        if old is None or all(server_list.declared is None for server_list in lists):
-            needed: Sequence[str] = names
+        known = {one.server for one in old.directory.lists} if old is not None else set()
+        if old is None or all(one.declared is None for one in lists):
+            needed = set(names)
         else:
-            needed = old.directory.table.missing
+            needed = set(old.directory.table.missing)
+            needed |= set(names) - known if known - set(names) else set()
         table_of = functools.partial(
             merge,
             domains=config.domains,

@@ -18,7 +18,7 @@ from mailer.metrics import Metrics
 from mailer.odoo import OdooClient
 from mailer.reply import MESSAGE_TOO_LARGE_552, Reply
 from mailer.spool import Spool
-from mailer.store import Store
+from mailer.store import FILE_NAME, Store
 from mailer.watched_client import WatchedClient
 
 _CHUNK = 65_536
@@ -87,13 +87,14 @@ def _server_delivery(server: Server, store: Store | None, reactor: Any) -> Serve
 def _store(config: Config) -> Store | None:
     """
     Return the daemon's store; None where there is no cache folder, or this user may not use it.
+
+    Raises:
+        TemporaryError: It is locked or damaged. Nobody knows then whether the server marks its
+            answers, and a proxy's page could pass for one.
     """
-    if not os.path.isdir(config.cache):
-        return None
-    try:
-        return Store(config.cache)
-    except TemporaryError:
-        return None
+    path = os.path.join(config.cache, FILE_NAME)
+    may_make = not os.path.lexists(path) and os.access(config.cache, os.W_OK | os.X_OK)
+    return Store(config.cache, mends=False) if may_make or os.access(path, os.R_OK) else None
 
 
 def _only_server(config: Config) -> Server:

@@ -77,13 +77,16 @@ class Store:
     """
     Args:
         folder: The cache folder; made if it does not exist.
+        mends: A damaged file is set aside and a new one made, where all is forgotten; else it
+            cannot be used.
 
     Raises:
         TemporaryError: The folder or the file cannot be used.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, mends: bool = True) -> None:
         self._path = Path(folder, FILE_NAME)
+        self._mends = mends
         try:
             Path(folder).mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
@@ -170,14 +173,14 @@ class Store:
 
     def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """
-        Do some work in one transaction; a damaged file is set aside, and a new one made.
+        Do some work in one transaction.
         """
         try:
             try:
                 return self._transaction(work)
             except sqlite3.DatabaseError as error:
                 # Damage has no class of its own, those of other errors are derived.
-                if type(error) is not sqlite3.DatabaseError:
+                if type(error) is not sqlite3.DatabaseError or not self._mends:
                     raise
                 self._set_aside(error)
                 return self._transaction(work)

@@ -2,6 +2,7 @@
 Tests for mailer.daemon: reloads.
 """
 
+import dataclasses
 import signal
 import sqlite3
 from contextlib import closing
@@ -250,6 +251,22 @@ def test_a_reload_between_storing_and_publishing_loses_nothing(make_site, fakes,
     assert site.look_up(b"aliases info@example.com") == b"OK odoo@example.com"
     site.odoo.run()
     assert site.look_up(b"aliases info@example.com") == b"OK odoo@example.com"
+
+
+def test_a_server_by_another_name_loses_no_mail(make_site, fakes, tmp_path):
+    """
+    Until its list was fetched, what is not known is not refused.
+    """
+    for name in ("one", "two"):
+        declared = AliasList(transport={f"info@{name}.example.com": ""})
+        fakes.store_list(tmp_path / "cache", fakes.make_server(name), declared)
+    site = make_site(names=("one", "two"))
+    site.start()
+    assert site.look_up(b"aliases info@one.example.com") == b"OK info@one.example.com"
+    renamed = dataclasses.replace(fakes.make_server("one"), name="uno")
+    site.reload(servers=(renamed, fakes.make_server("two")))
+    assert site.look_up(b"aliases info@one.example.com").startswith(b"TEMP ")
+    assert site.look_up(b"aliases info@two.example.com") == b"OK info@two.example.com"
 
 
 def test_sighup_calls_the_function_in_the_reactor(fakes):

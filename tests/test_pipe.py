@@ -277,19 +277,35 @@ def test_a_mark_is_remembered_from_one_run_to_the_next(counter):
     assert exit_status(counter.pipe("a@example.com")) == 75
 
 
-@pytest.mark.parametrize("kind", ["missing", "file", "unusable"])
+@pytest.mark.parametrize("kind", ["missing", "file"])
 def test_without_a_cache_nothing_is_remembered_and_nothing_wrong(counter, kind):
     """
     Each run judges for itself.
     """
     if kind == "file":
         counter.folder.write_text("")
-    elif kind == "unusable":
-        (counter.folder / FILE_NAME).mkdir(parents=True)
     counter.verdicts({"a": 250})
     assert exit_status(counter.pipe("a@example.com")) == 0
     counter.odoo.answer = lambda request: (200, b"<html>")
     assert exit_status(counter.pipe("a@example.com")) == 0
+
+
+@pytest.mark.parametrize("kind", ["damaged", "folder"])
+def test_a_cache_that_cannot_be_read_is_temporary(counter, kind):
+    """
+    Whether the server marks its answers is forgotten there: a proxy's page could pass for one.
+    """
+    counter.store(odoo=["a"])
+    path = counter.folder / FILE_NAME
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"no database, but long enough to be looked at" * 100)
+    counter.odoo.answer = lambda request: (200, b"<html>")
+    with pytest.raises(TemporaryError, match=FILE_NAME):
+        counter.pipe("a@example.com")
+    assert [FILE_NAME] == [child.name for child in counter.folder.iterdir()]
 
 
 def test_a_store_that_cannot_be_written_does_not_change_the_verdict(counter):
