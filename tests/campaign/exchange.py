@@ -173,6 +173,7 @@ class Exchange:
         self.fields: Fields = http.client.parse_headers(BytesIO(rest))
         self.length = int(self.fields.get("Content-Length", "0"))
         self._body = b""
+        self._two_pages = False
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -198,6 +199,13 @@ class Exchange:
         """
         self._head = re.sub(rb"(?im)^Accept:.*\r\n", b"", self._head)
 
+    def ask_for_two_pages(self) -> None:
+        """
+        Have Odoo say its list as one does that knows nothing of changes.
+        """
+        self._head = re.sub(rb"(?im)^A-IM:.*\r\n", b"", self._head)
+        self._two_pages = True
+
     def forward(self) -> Answer:
         """
         Let Odoo have the request; return its answer, or a gateway's where it gives none.
@@ -208,6 +216,9 @@ class Exchange:
         except (OSError, http.client.HTTPException):
             return Answer(502, (("Content-Type", "text/html"),), b"<h1>Bad Gateway</h1>")
         self.answered = True
+        if self._two_pages:
+            body = answer.body.replace(b'"transport": true', b'"transport": false')
+            return Answer(answer.code, answer.fields, body)
         return answer
 
     def pass_on(self) -> None:

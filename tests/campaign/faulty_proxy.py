@@ -23,6 +23,7 @@ from tls_faults import ADDRESS, Handshakes
 
 REFUSED = "connection refused"  # comes about by a closed front, not in an exchange
 CLOSED = 1.5  # seconds that a front stays closed
+TWO_PAGES = 0.5  # of the lists: as of an Odoo that has no word of what has changed
 
 _POINTS = {
     "/mail_delivery/pipe": "pipe",
@@ -240,6 +241,8 @@ class FaultyProxy:
             if card == REFUSED:
                 self._refuse(exchange)
             elif card is None:
+                if point == "aliases" and exchange.rng.random() < TWO_PAGES:
+                    exchange.ask_for_two_pages()
                 exchange.pass_on()
             else:
                 self._faults[point][card](exchange)

@@ -6,10 +6,11 @@ can be read, and only lacks some addresses, would have to be believed.
 """
 
 import gzip
+import json
 import time
 
 from exchange import Answer, Exchange
-from pipe_faults import JSON, PAGE, Fault, outlast, page, redirect, reply_with, status
+from pipe_faults import JSON, MARKED, PAGE, Fault, outlast, page, redirect, reply_with, status
 
 TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
 
@@ -59,6 +60,31 @@ def gzipped_list(exchange: Exchange) -> None:
     body = gzip.compress(answer.body)
     octets = Answer(answer.code, answer.fields, body).octets("Content-Encoding: gzip")
     exchange.stream.send(octets)
+
+
+def _changes(count: int | None, base: str = "", marked: bool = True, part: int = 0) -> Fault:
+    """
+    Answer with changes, whether they were asked for or not, of which something is wrong.
+
+    Args:
+        base: Of which list; empty for the one that the daemon has.
+        part: Octets of the body that are missing.
+    """
+
+    def fault(exchange: Exchange) -> None:
+        held = base or exchange.fields.get("If-None-Match") or '"none"'
+        body = json.dumps({"aliases": {"steady-00@example.test": None}, "count": count}).encode()
+        fields = (
+            *(MARKED if marked else JSON),
+            ("IM", "merge-patch"),
+            ("Delta-Base", held),
+            ("ETag", '"a later one"'),
+        )
+        answer = Answer(226, fields, body[: len(body) - part])
+        exchange.stream.send(answer.head(f"Content-Length: {len(body)}", "Connection: close"))
+        exchange.stream.send(answer.body)
+
+    return fault
 
 
 def no_list(exchange: Exchange) -> None:
@@ -112,6 +138,11 @@ ALIASES_FAULTS: dict[str, Fault] = {
     "wrong types: aliases null": _wrong(JSON, b'{"aliases": null}'),
     "wrong types: aliases a list": _wrong(JSON, b'{"aliases": ["steady-00@example.test"]}'),
     "wrong types: target a number": _wrong(JSON, b'{"aliases": {"steady-00@example.test": 7}}'),
+    "changes: of another list": _changes(1, '"another"'),
+    "changes: with a false count": _changes(100_000),
+    "changes: without a count": _changes(None),
+    "changes: without the mark": _changes(1, marked=False),
+    "changes: a part": _changes(1, part=9),
     "wrong types: half a JSON": _wrong(JSON, b'{"aliases": {"steady-00@example.test": []'),
 }
 
