@@ -22,7 +22,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 MAX_READ = 65_536  # octets at once, as Twisted
-MAX_READY = 64  # connections in one turn
+MAX_READY = 64  # connections at once
+ENOUGH = 4096  # octets of many in one turn, some hundred lookups
 
 Respond = Callable[[bytes], bytes]
 
@@ -90,27 +91,38 @@ class QuickReader:
 
     def doRead(self) -> None:
         """
-        Read every connection that is ready, once.
+        Read every connection that is ready, and those that became ready meanwhile.
         """
-        for descriptor, _ in self._epoll.poll(0, MAX_READY):
-            transport, connection, respond = self._connections[descriptor]
-            try:
-                self._read(transport, connection, respond)
-            except Exception:
-                log.failure("{name} connection", failure=Failure(), name=self._name)
-                transport.abortConnection()
+        octets, ready = 0, self._epoll.poll(0, MAX_READY)
+        while ready:
+            for descriptor, _ in ready:
+                octets += self._read(*self._connections[descriptor])
+            # Who is alone takes its time; and the reactor has others to see to.
+            again = len(ready) > 1 and octets < ENOUGH and self._epoll is not None
+            ready = self._epoll.poll(0, MAX_READY) if again else ()
 
-    def _read(self, transport: Connection, connection: socket.socket, respond: Respond) -> None:
+    def _read(self, transport: Connection, connection: socket.socket, respond: Respond) -> int:
+        """
+        Read from one connection, and answer; return how many octets there were.
+        """
         try:
             data = connection.recv(MAX_READ)
         except OSError:
             data = b""
         if not data:
             self._give_back(transport)
-            return
-        replies = respond(data)
-        if not replies:
-            return
+            return 0
+        try:
+            replies = respond(data)
+        except Exception:
+            log.failure("{name} connection", failure=Failure(), name=self._name)
+            transport.abortConnection()
+            replies = b""
+        if replies:
+            self._send(transport, connection, replies)
+        return len(data)
+
+    def _send(self, transport: Connection, connection: socket.socket, replies: bytes) -> None:
         try:
             sent = connection.send(replies)
         except OSError:
