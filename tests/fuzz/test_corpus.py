@@ -44,6 +44,7 @@ def test_the_corpus_passes(target):
         ("address", "mailer.address.decode", lambda octets: octets.decode("latin-1")),
         ("config", "mailer.config.Token.__repr__", lambda token: token.value),
         ("lists", "mailer.alias_list.fold", str),
+        ("patch", "mailer.alias_list.fold", str),
         ("lmtp", "mailer.lmtp.MAX_ERRORS", 49),
         ("lmtp", "mailer.lmtp.RECIPIENT_OK_250", LOCAL_ERROR_451),
         ("message", "mailer.message.one_line", lambda address: f"{address}\r\nDelivered-To: b@x"),
