@@ -35,6 +35,7 @@ from mailer.lmtp_events import (
     SessionClosed,
 )
 from mailer.metrics import Metrics
+from mailer.quick_transport import QuickReader
 from mailer.reply import (
     LOCAL_ERROR_451,
     NO_LIST_451,
@@ -84,6 +85,8 @@ class LmtpProtocol(Protocol):
     def connectionMade(self) -> None:
         self.factory.connected(self)
         self.transport.registerProducer(self, streaming=True)
+        quick = self.factory.quick_reader
+        self.transport = quick.transport_for(self.transport, self.dataReceived)
         self._proceed(b"")
 
     def dataReceived(self, data: bytes) -> None:
@@ -281,6 +284,7 @@ class LmtpFactory(Factory):
         self._recipients = cache(metrics.lmtp_recipients.labels)
         self._messages = cache(metrics.lmtp_messages.labels)
         self._keep_interrupted = keep_interrupted
+        self.quick_reader = QuickReader(clock, "lmtp")
         self._clock = clock
         self._connections: set[LmtpProtocol] = set()
         self._under_way = 0

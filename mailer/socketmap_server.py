@@ -15,7 +15,7 @@ from zope.interface import implementer
 from mailer.deadline import Deadline
 from mailer.directory import Directory
 from mailer.metrics import Metrics
-from mailer.quick_reader import QuickReader
+from mailer.quick_transport import QuickReader
 from mailer.socketmap import RequestReader, answer
 
 IDLE_TIMEOUT = 100  # seconds from one whole request to the next; Postfix itself closes after 10
@@ -44,31 +44,20 @@ class SocketmapProtocol(Protocol):
         self.factory.metrics.socketmap_connections.inc()
         self.transport.registerProducer(self, streaming=True)
         self._idle.set(self._clock.seconds() + IDLE_TIMEOUT)
-        self.factory.quick_reader.read_from(self.transport, self.replies_to)
+        quick = self.factory.quick_reader
+        self.transport = quick.transport_for(self.transport, self.dataReceived)
 
     def dataReceived(self, data: bytes) -> None:
-        replies = self.replies_to(data)
-        if replies:
-            self.transport.write(replies)
-
-    def replies_to(self, data: bytes) -> bytes:
-        """
-        Return what is to be sent now; the connection has been closed after a fault.
-        """
         requests = self._reader.receive_data(data)
-        replies = b""
         if requests:
             now = self._clock.seconds()
             self._idle.set(now + IDLE_TIMEOUT)
-            replies = self.factory.answer(requests, now)
+            self.transport.write(self.factory.answer(requests, now))
         if self._reader.fault:
-            self._cut(replies)
-            return b""
-        return replies
+            self._cut()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._idle.end()
-        self.factory.quick_reader.leave(self.transport)
         self.factory.metrics.socketmap_connections.dec()
 
     def pauseProducing(self) -> None:
@@ -83,11 +72,9 @@ class SocketmapProtocol(Protocol):
     def _drop(self) -> None:
         self.transport.abortConnection()
 
-    def _cut(self, replies: bytes) -> None:
+    def _cut(self) -> None:
         self.factory.metrics.protocol_errors.labels("socketmap").inc()
         log.warn("socketmap connection cut: {reason}", reason=self._reader.fault)
-        self.factory.quick_reader.leave(self.transport)
-        self.transport.write(replies)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 

@@ -23,8 +23,8 @@ LAYERS = {
         map_files metrics odoo pages postfix spool store tls
     """,
     2: """
-        connection_limit deadline delivery directory http_server listening lmtp_server quick_reader
-        reading refresh replacement socketmap_server watched_client web
+        connection_limit deadline delivery directory http_server listening lmtp_server
+        quick_transport reading refresh replacement socketmap_server watched_client web
     """,
     3: """
         __main__ asking cli commands* daemon generation map_commands pipe running sandbox* tap

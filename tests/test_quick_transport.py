@@ -1,5 +1,5 @@
 """
-Tests for mailer.quick_reader, on real sockets and a reactor that is turned by hand.
+Tests for mailer.quick_transport, on real sockets and a reactor that is turned by hand.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 
-from mailer.quick_reader import MAX_READ, QuickReader
+from mailer.quick_transport import MAX_READ, QuickReader
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="this system has no epoll")
 
@@ -27,22 +27,33 @@ class Doubling(Protocol):
         self.slowly = b""
         self.lost = False
         self.factory.protocols.append(self)
-        self.factory.reader.read_from(self.transport, self.respond)
+        self.transport.registerProducer(self, streaming=True)
+        self.transport = self.factory.reader.transport_for(self.transport, self.respond)
 
     def dataReceived(self, data):
         self.slowly += data
-        self.transport.write(self.respond(data))
+        self.respond(data)
 
     def respond(self, data):
         if data == b"break":
             raise ValueError("broken")
-        if data == b"hush":
-            return b""
-        return data * 2
+        if data == b"bye":
+            self.transport.write(b"bye")
+            self.transport.loseConnection()
+        elif data != b"hush":
+            self.transport.write(data * 2)
+
+    def pauseProducing(self):
+        self.transport.pauseProducing()
+
+    def resumeProducing(self):
+        self.transport.resumeProducing()
+
+    def stopProducing(self):
+        pass
 
     def connectionLost(self, reason):
         self.lost = True
-        self.factory.reader.leave(self.transport)
 
 
 class Listener:
@@ -161,7 +172,7 @@ def test_the_end_is_the_transports(listener):
     client, protocol = listener.connect()
     client.close()
     listener.turn(lambda: protocol.lost)
-    assert ({}, {}) == (listener.reader._connections, listener.reader._descriptors)
+    assert {} == listener.reader._reads
 
 
 def test_who_does_not_read_is_the_transports(listener):
@@ -210,18 +221,81 @@ def test_a_fault_of_ours_ends_one_connection(listener):
     ]
 
 
-def test_it_can_be_left_at_any_time(listener):
+def test_it_can_be_paused(listener):
     """
-    Once, twice, or without ever having been read.
+    Nothing is read meanwhile, though it can be written; then all that has come is.
     """
     client, protocol = listener.connect()
-    listener.reader.leave(protocol.transport)
-    listener.reader.leave(protocol.transport)
-    protocol.transport.startReading()
+    protocol.transport.pauseProducing()
+    protocol.transport.pauseProducing()
     client.sendall(b"abc")
-    listener.turn(lambda: protocol.slowly)
-    listener.turn(lambda: select.select([client], [], [], 0)[0])
+    listener.turn()
+    protocol.transport.write(b"said ")
+    assert b"said " == client.recv(100)
+    protocol.transport.resumeProducing()
+    protocol.transport.resumeProducing()
+    listener.turn()
     assert b"abcabc" == client.recv(100)
+    assert protocol.slowly == b""
+
+
+def test_what_is_written_before_the_end_arrives(listener):
+    """
+    The connection is closed after it, for both sides.
+    """
+    client, protocol = listener.connect()
+    client.sendall(b"bye")
+    listener.turn(lambda: protocol.lost)
+    assert b"bye" == client.recv(100)
+    assert client.recv(100) == b""
+    assert {} == listener.reader._reads
+
+
+def test_an_abort_while_paused(listener):
+    """
+    Nothing is left of it.
+    """
+    client, protocol = listener.connect()
+    protocol.transport.pauseProducing()
+    protocol.transport.abortConnection()
+    listener.turn(lambda: protocol.lost)
+    assert client.recv(100) == b""
+
+
+def test_a_peer_that_is_gone_when_it_is_answered(listener):
+    """
+    The transport finds the error, and the protocol is told once.
+    """
+    client, protocol = listener.connect()
+    protocol.transport.pauseProducing()
+    client.close()
+    protocol.transport.write(b"too late")
+    protocol.transport.resumeProducing()
+    listener.turn(lambda: protocol.lost)
+    assert {} == listener.reader._reads
+
+
+def test_one_that_is_paused_while_another_is_read(listener):
+    """
+    It was ready, and is passed over.
+    """
+    connected = [listener.connect() for _ in range(3)]
+    protocols = [protocol for _, protocol in connected]
+
+    def pause_all(data):
+        for protocol in protocols:
+            protocol.transport.pauseProducing()
+
+    for client, protocol in connected:
+        client.sendall(b"abc")
+        protocol.transport._receive = pause_all
+    listener.reader.doRead()
+    for _, protocol in connected:
+        protocol.transport._receive = protocol.respond
+        protocol.transport.resumeProducing()
+    listener.turn()
+    said = [select.select([client], [], [], 0)[0] for client, _ in connected]
+    assert sorted(map(len, said)) == [0, 1, 1]
 
 
 def test_after_the_last_one_comes_a_next(listener):
@@ -242,5 +316,6 @@ def test_other_transports_are_left_alone(listener):
     """
     What is no plain socket is read as ever.
     """
-    listener.reader.read_from(StringTransport(), bytes)
-    assert ({}, {}) == (listener.reader._connections, listener.reader._descriptors)
+    transport = StringTransport()
+    assert transport is listener.reader.transport_for(transport, bytes)
+    assert {} == listener.reader._reads

@@ -1,0 +1,198 @@
+"""
+Reads and writes connections faster than the reactor itself would.
+
+All those that have something to say are read in one turn of the reactor, and what they are
+told is sent in the same: Twisted makes three calls through its log for each, and sends at its
+next turn. Only what goes well is done here. At the end of a connection, at an error, and for a
+peer that does not take what it is sent, the connection goes back to its transport for good,
+which finds the same and does what it always does.
+
+Where there is no epoll(7), and for TLS, nothing is different from usual.
+"""
+
+import contextlib
+import select
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+MAX_READ = 65_536  # octets at once, as Twisted
+MAX_READY = 64  # connections at once
+ENOUGH = 4096  # octets of many in one turn, some hundred lookups
+
+Receive = Callable[[bytes], None]
+
+log = Logger()
+
+
+@implementer(IReadDescriptor)
+class QuickReader:
+    """
+    Args:
+        reactor: An IReactorFDSet; with another one, nothing is read here.
+        name: What the reactor's log calls it.
+    """
+
+    def __init__(self, reactor: Any, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+        self._epoll: Any = None
+        self._reads: dict[int, Callable[[], int]] = {}
+
+    def transport_for(self, transport: Any, receive: Receive) -> Any:
+        """
+        Return what a protocol uses in the place of its transport; that itself, if need be.
+
+        Args:
+            receive: The protocol's ``dataReceived``.
+        """
+        if not self._can_read(transport):
+            return transport
+        quick = QuickTransport(self, transport, receive)
+        quick.resumeProducing()
+        return quick
+
+    def add(self, descriptor: int, read: Callable[[], int]) -> None:
+        """
+        Call ``read`` whenever there is something to read; it returns how many octets it was.
+        """
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._reactor.addReader(self)
+        self._reads[descriptor] = read
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def remove(self, descriptor: int) -> None:
+        """
+        Call it no more.
+        """
+        del self._reads[descriptor]
+        self._epoll.unregister(descriptor)
+        if not self._reads:
+            self._reactor.removeReader(self)
+            self._epoll.close()
+            self._epoll = None
+
+    def fileno(self) -> int:
+        """Of the epoll instance, which is readable while a connection is."""
+        return int(self._epoll.fileno())
+
+    def logPrefix(self) -> str:
+        """For the reactor's log."""
+        return self._name
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends; so do the connections, by themselves."""
+
+    def doRead(self) -> None:
+        """
+        Read every connection that is ready, and those that became ready meanwhile.
+        """
+        octets, ready = 0, self._epoll.poll(0, MAX_READY)
+        while ready:
+            for descriptor, _ in ready:
+                read = self._reads.get(descriptor)
+                octets += read() if read is not None else 0
+            # Who is alone takes its time; and the reactor has others to see to.
+            again = len(ready) > 1 and octets < ENOUGH and self._epoll is not None
+            ready = self._epoll.poll(0, MAX_READY) if again else ()
+
+    def _can_read(self, transport: Any) -> bool:
+        return (
+            isinstance(transport, Connection)
+            and not transport.TLS
+            and hasattr(select, "epoll")
+            and hasattr(self._reactor, "addReader")
+        )
+
+
+class QuickTransport:
+    """
+    Stands before a connection's transport, as long as all goes well.
+    """
+
+    def __init__(self, reader: QuickReader, transport: Connection, receive: Receive) -> None:
+        self._reader = reader
+        self._transport = transport
+        self._receive = receive
+        self._socket = transport.socket
+        self._descriptor = transport.fileno()
+        self._is_quick = True
+        self._is_read = False  # here
+        transport.stopReading()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """
+        Send octets; the transport keeps what is not taken now.
+        """
+        sent = 0
+        if self._is_quick:
+            with contextlib.suppress(OSError):  # of which the transport makes what it is
+                sent = self._socket.send(data)
+            if sent == len(data):
+                return
+            self._give_back(reads_on=self._is_read)
+        self._transport.write(data[sent:])
+
+    def pauseProducing(self) -> None:
+        """
+        Read no more.
+        """
+        if self._is_read:
+            self._is_read = False
+            self._reader.remove(self._descriptor)
+        elif not self._is_quick:
+            self._transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        Read on.
+        """
+        if not self._is_quick:
+            self._transport.resumeProducing()
+        elif not self._is_read:
+            self._is_read = True
+            self._reader.add(self._descriptor, self._read)
+
+    def loseConnection(self) -> None:
+        """
+        Close the connection, after what is to be sent.
+        """
+        self._give_back(reads_on=False)
+        self._transport.loseConnection()
+
+    def abortConnection(self) -> None:
+        """
+        Close the connection now.
+        """
+        self._give_back(reads_on=False)
+        self._transport.abortConnection()
+
+    def _read(self) -> int:
+        try:
+            data = self._socket.recv(MAX_READ)
+        except OSError:
+            data = b""
+        if not data:
+            self._give_back(reads_on=True)
+            return 0
+        try:
+            self._receive(data)
+        except Exception:
+            log.failure("{name} connection", failure=Failure(), name=self._reader.logPrefix())
+            self.abortConnection()
+        return len(data)
+
+    def _give_back(self, reads_on: bool) -> None:
+        self.pauseProducing()
+        self._is_quick = False
+        if reads_on:
+            self._transport.startReading()
