@@ -75,6 +75,7 @@ class Patch:
             before[address] = (known.entries.get(address) or _NOTHING)[0]
             _count(named, before[address], aliases[address])
         parts = _kept(self.local_parts, known.parts)
+        parts = {name: now for name, now in parts.items() if now is not None or name in known.parts}
         for name, targets in parts.items():
             _count(named, known.parts.get(name), targets)
         entries: dict[str, Declared | None] = {}

@@ -240,7 +240,8 @@ class AliasList:
         for address, hop in transport.items():
             builder.transport(address, hop)
         made = builder.build(self.domains, whole=False)
-        return AliasList.of(made.entries, self.parts, self.domains, False, made.alias_count)
+        parts = self.parts.twin()  # each may be released by itself
+        return AliasList.of(made.entries, parts, self.domains, False, made.alias_count)
 
     def release(self) -> None:
         """

@@ -287,10 +287,12 @@ class OdooClient:
         if delivery.queue_id:
             headers["X-Mail-Queue-Id"] = [delivery.queue_id]
         producer = BodyProducer(delivery.body)
-        response = await self._request("POST", "pipe", headers, producer)
-        marked = self._note_mark(response)
-        body = await read_body(response, MAX_VERDICT, whole=False)
-        producer.abandon()  # an answer may come before the message has been read
+        try:
+            response = await self._request("POST", "pipe", headers, producer)
+            marked = self._note_mark(response)
+            body = await read_body(response, MAX_VERDICT, whole=False)
+        finally:
+            producer.abandon()  # an answer may come before the message has been read
         retry_after = parse_retry_after(header_of(response, "Retry-After"))
         return Answer(response.code, marked, self._without_echo(body), retry_after)
 

@@ -53,6 +53,7 @@ class QuickReader:
         """
         if not self._can_read(transport):
             return transport
+        transport.stopReading()
         quick = QuickTransport(self, transport, receive)
         quick.resumeProducing()
         return quick
@@ -60,23 +61,22 @@ class QuickReader:
     def add(self, descriptor: int, read: Callable[[], int]) -> None:
         """
         Call ``read`` whenever there is something to read; it returns how many octets it was.
+
+        Raises:
+            OSError: The system has no more descriptors or memory for it.
         """
         if self._epoll is None:
             self._epoll = select.epoll()
             self._reactor.addReader(self)
-        self._reads[descriptor] = read
         self._epoll.register(descriptor, select.EPOLLIN)
+        self._reads[descriptor] = read
 
     def remove(self, descriptor: int) -> None:
         """
         Call it no more.
         """
-        del self._reads[descriptor]
-        self._epoll.unregister(descriptor)
-        if not self._reads:
-            self._reactor.removeReader(self)
-            self._epoll.close()
-            self._epoll = None
+        if self._reads.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
 
     def fileno(self) -> int:
         """Of the epoll instance, which is readable while a connection is."""
@@ -88,6 +88,10 @@ class QuickReader:
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends; so do the connections, by themselves."""
+        epoll, self._epoll = self._epoll, None
+        self._reads.clear()
+        if epoll is not None:
+            epoll.close()
 
     def doRead(self) -> None:
         """
@@ -96,11 +100,21 @@ class QuickReader:
         octets, ready = 0, self._epoll.poll(0, MAX_READY)
         while ready:
             for descriptor, _ in ready:
-                read = self._reads.get(descriptor)
-                octets += read() if read is not None else 0
+                octets += self._read(descriptor)
             # Who is alone takes its time; and the reactor has others to see to.
-            again = len(ready) > 1 and octets < ENOUGH and self._epoll is not None
+            again = len(ready) > 1 and octets < ENOUGH
             ready = self._epoll.poll(0, MAX_READY) if again else ()
+
+    def _read(self, descriptor: int) -> int:
+        """
+        Read one connection; whatever is wrong there, the reactor has to keep us for the others.
+        """
+        read = self._reads.get(descriptor)
+        try:
+            return read() if read is not None else 0
+        except Exception:
+            log.failure("a connection of {name}", failure=Failure(), name=self._name)
+            return 0
 
     def _can_read(self, transport: Any) -> bool:
         return (
@@ -124,7 +138,6 @@ class QuickTransport:
         self._descriptor = transport.fileno()
         self._is_quick = True
         self._is_read = False  # here
-        transport.stopReading()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -156,11 +169,17 @@ class QuickTransport:
         """
         Read on.
         """
-        if not self._is_quick:
-            self._transport.resumeProducing()
-        elif not self._is_read:
-            self._is_read = True
-            self._reader.add(self._descriptor, self._read)
+        if self._is_read:
+            return
+        if self._is_quick:
+            try:
+                self._reader.add(self._descriptor, self._read)
+            except OSError:
+                self._is_quick = False
+            else:
+                self._is_read = True
+                return
+        self._transport.resumeProducing()
 
     def loseConnection(self) -> None:
         """
@@ -187,8 +206,8 @@ class QuickTransport:
         try:
             self._receive(data)
         except Exception:
-            log.failure("{name} connection", failure=Failure(), name=self._reader.logPrefix())
             self.abortConnection()
+            raise
         return len(data)
 
     def _give_back(self, reads_on: bool) -> None:

@@ -61,12 +61,15 @@ class Reading:
             return parse_patch(pages.aliases.content).changes_of(known)
         parsed = self._aliases if pages.aliases is self._page else None
         declared = declared_by(pages, known, parsed)
+        # Twins, as one of them may be the list in force itself.
+        used = [one.twin() for one in (declared, self._aliases) if one is not None]
         try:
             return changes_to(declared)(known)
         finally:
-            for used in (declared, self._aliases):
-                if used is not None:
-                    used.release()
+            del declared, parsed
+            self._aliases = None
+            for one in used:
+                one.release()
 
 
 def changes_to(declared: AliasList) -> Read:

@@ -185,8 +185,8 @@ class Refresher(Service):
                 raise OvertakenError("it was not made for the list in force")
             return patch.changes_of(current)
 
-        if not etag:
-            raise TemporaryError("the etag is missing")
+        if not etag or etag == base:
+            raise TemporaryError("the etag is missing, or the one before")
         self._patches += 1
         await self._pushed(read, Etags(etag), held_back=True)
 

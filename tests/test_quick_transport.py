@@ -221,6 +221,41 @@ def test_a_fault_of_ours_ends_one_connection(listener):
     ]
 
 
+def test_a_fault_here_ends_nothing_else(listener):
+    """
+    The reactor keeps the reader, whatever one descriptor makes of it.
+    """
+
+    def fail():
+        raise OSError(28, "No space left on device")
+
+    broken, protocol = listener.connect()
+    client, _ = listener.connect()
+    listener.reader._reads[protocol.transport._descriptor] = fail
+    broken.sendall(b"x")
+    listener.reactor.iterate(0.05)
+    client.sendall(b"abc")
+    listener.turn(lambda: select.select([client], [], [], 0)[0])
+    assert b"abcabc" == client.recv(100)
+    protocol.transport.abortConnection()
+
+
+def test_without_descriptors_the_transport_reads(listener, monkeypatch):
+    """
+    As ever, then; the client notices nothing.
+    """
+
+    def none_left():
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(select, "epoll", none_left)
+    client, protocol = listener.connect()
+    client.sendall(b"abc")
+    listener.turn(lambda: protocol.slowly)
+    listener.turn(lambda: select.select([client], [], [], 0)[0])
+    assert b"abcabc" == client.recv(100)
+
+
 def test_it_can_be_paused(listener):
     """
     Nothing is read meanwhile, though it can be written; then all that has come is.
@@ -300,12 +335,11 @@ def test_one_that_is_paused_while_another_is_read(listener):
 
 def test_after_the_last_one_comes_a_next(listener):
     """
-    No descriptor is kept for nobody, and a new one is made when it is wanted.
+    There may be none for a while.
     """
     first, protocol = listener.connect()
     first.close()
     listener.turn(lambda: protocol.lost)
-    assert listener.reader not in listener.reactor.getReaders()
     client, _ = listener.connect()
     client.sendall(b"abc")
     listener.turn()

@@ -235,3 +235,27 @@ def test_an_address_that_comes_back_is_no_longer_removed(loaded, sites):
     loaded.fetch(sites.page_of(TEN[:9]))
     loaded.clock.advance(sites.GRACE - 1)
     assert loaded.delivers("a9@example.com")
+
+
+@pytest.mark.parametrize("local_parts", [{}, {"jobs": []}])
+@pytest.mark.parametrize("etags", [('"a"', '"t"'), ('"a"', "")])
+def test_one_page_of_two_may_change_again_and_again(lists, local_parts, etags):
+    """
+    What the page says that stays holds on, and what leaves the other is remembered.
+    """
+    hops = ["a@example.com", "b@example.com", "c@example.com"]
+    page = {"aliases": {}, "local_parts": local_parts, "domains": ["example.com"]}
+    aliases = json.dumps(page).encode()
+    assert lists.fetch(aliases, " ".join(hops).encode(), etags=etags).result == "changed"
+    for kept in (hops[:2], hops, hops[1:]):
+        assert lists.fetch(None, " ".join(kept).encode(), etags=etags).result == "changed"
+        assert bool(local_parts) == lists.delivers("jobs@example.com")
+    assert lists.delivers("a@example.com")
+    assert lists.fetch(None, " ".join(hops[1:]).encode(), etags=etags).result == "unchanged"
+    assert bool(local_parts) == lists.delivers("jobs@example.com")
+    page = {**page, "aliases": {"new@example.com": []}}
+    transport = " ".join(hops[1:]).encode()
+    outcome = lists.fetch(json.dumps(page).encode(), transport, etags=('"other"', etags[1]))
+    assert outcome.result == "changed"
+    assert lists.finds("new@example.com")
+    assert bool(local_parts) == lists.finds("jobs@example.com")

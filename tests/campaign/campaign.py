@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from campaign_report import Result, counts_of
 from checker import Evidence, Violation, check
 from clients import Client
 from disturbances import DiskFaults, Disturbance, Killer, ListEditor, Notifier, SmallDisk
@@ -31,7 +32,6 @@ from journal import Journal, ListHistory
 from mail_host import LOCAL
 from messages import CHANGING, JOBS, STEADY, messages_of
 from postfix import missing
-from report import Result, counts_of
 from waiting import eventually
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP")
