@@ -70,8 +70,8 @@ class Front:
         if not self.is_open:
             time.sleep(patience)
             return None
-        listener.settimeout(patience)
         try:
+            listener.settimeout(patience)
             return listener.accept()[0]
         except OSError:
             return None  # closed meanwhile, or nothing came
