@@ -108,6 +108,7 @@ class Daemon(Service):
             config.max_message_size,
             config.cache,
             roles.keep_interrupted,
+            self._socketmap.quick_reader,
         )
         self._web = WebResource(
             roles.prefix, generation.refreshers, self._metrics, self.health, self._in_thread

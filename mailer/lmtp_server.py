@@ -273,6 +273,7 @@ class LmtpFactory(Factory):
         max_message_size: int,
         spool_folder: str | None,
         keep_interrupted: bool = False,
+        first: QuickReader | None = None,
     ) -> None:
         self.directory = directory
         self.deliverer = deliverer
@@ -284,7 +285,7 @@ class LmtpFactory(Factory):
         self._recipients = cache(metrics.lmtp_recipients.labels)
         self._messages = cache(metrics.lmtp_messages.labels)
         self._keep_interrupted = keep_interrupted
-        self.quick_reader = QuickReader(clock, "lmtp")
+        self.quick_reader = QuickReader(clock, "lmtp", first)
         self._clock = clock
         self._connections: set[LmtpProtocol] = set()
         self._under_way = 0
@@ -374,6 +375,7 @@ class LmtpFactory(Factory):
         return drained
 
     def _delivered(self, replies: list[Reply]) -> list[Reply]:
+        self.quick_reader.give_way()  # many may end in one turn of the reactor
         self._under_way -= 1
         self._settle()
         return replies

@@ -36,11 +36,13 @@ class QuickReader:
     Args:
         reactor: An IReactorFDSet; with another one, nothing is read here.
         name: What the reactor's log calls it.
+        first: What is ready there is read before each connection here.
     """
 
-    def __init__(self, reactor: Any, name: str) -> None:
+    def __init__(self, reactor: Any, name: str, first: "QuickReader | None" = None) -> None:
         self._reactor = reactor
         self._name = name
+        self._first = first
         self._epoll: Any = None
         self._reads: dict[int, Callable[[], int]] = {}
 
@@ -100,10 +102,18 @@ class QuickReader:
         octets, ready = 0, self._epoll.poll(0, MAX_READY)
         while ready:
             for descriptor, _ in ready:
+                self.give_way()
                 octets += self._read(descriptor)
             # Who is alone takes its time; and the reactor has others to see to.
             again = len(ready) > 1 and octets < ENOUGH
             ready = self._epoll.poll(0, MAX_READY) if again else ()
+
+    def give_way(self) -> None:
+        """
+        Read what is to be read first.
+        """
+        if self._first is not None and self._first._epoll is not None:
+            self._first.doRead()
 
     def _read(self, descriptor: int) -> int:
         """

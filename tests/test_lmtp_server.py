@@ -301,6 +301,25 @@ def test_each_recipient_has_the_reply_of_the_deliverer(office):
     assert office.value("lmtp_messages_total", result="mixed") == 1
 
 
+def test_lookups_are_answered_between_deliveries_that_end_together(office, monkeypatch):
+    """
+    What is to be read first is read before each reply.
+    """
+    sent = []
+    office.deliverer.at_once = False
+    connections = [office.connect() for _ in range(2)]
+    for connection in connections:
+        connection.send(message("a"))
+    monkeypatch.setattr(
+        office.factory.quick_reader,
+        "give_way",
+        lambda: sent.append([codes(connection.received()) for connection in connections]),
+    )
+    office.deliverer.finish()
+    office.deliverer.finish()
+    assert [[[], []], [[250], []]] == sent
+
+
 def test_a_server_that_is_down_is_told_before_the_message(office):
     """
     The recipient is put off at RCPT, and nobody sends a large message in vain.

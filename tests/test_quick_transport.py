@@ -142,6 +142,43 @@ def test_many_connections_are_read_in_one_turn(listener):
     assert [b"%d.%d." % (n, n) for n in range(20)] == [client.recv(100) for client in clients]
 
 
+def test_what_comes_first_is_read_before_each_connection(listener, tmp_path):
+    """
+    However many are ready: a lookup waits for one of them, not for all.
+    """
+    client, _ = listener.connect()
+    answers = []
+
+    class Late(Protocol):
+        def connectionMade(self):
+            self.transport = late.transport_for(self.transport, self.respond)
+            protocols.append(self)
+
+        def respond(self, data):
+            if answers:  # the first one's lookup is answered while this one is read
+                answers.append(client.recv(100))
+            client.sendall(data)
+            answers.append(data)
+
+    protocols = []
+    late = QuickReader(listener.reactor, "late", first=listener.reader)
+    port = unix.Port(str(tmp_path / "late"), Factory.forProtocol(Late), reactor=listener.reactor)
+    port.startListening()
+    others = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    for other in others:
+        other.connect(str(tmp_path / "late"))
+    listener.turn(lambda: len(protocols) == 2)
+    for other in others:
+        other.sendall(b"a")
+    late.doRead()
+    assert answers == [b"a", b"aa", b"a"]
+    for other in others:
+        other.close()
+    listener.turn()
+    port.stopListening()
+    listener.turn()
+
+
 def test_the_reactor_reads_it(listener):
     """
     It is a descriptor of the reactor like any other.
