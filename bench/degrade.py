@@ -50,7 +50,7 @@ class Phase:
         Load the daemon for so long.
         """
         senders = [
-            (odoos, Senders(_plan(bench, odoos, clients, rate=rate)).start())
+            (odoos, Senders(_plan(bench, odoos, clients, PAUSE, rate)).start())
             for clients, odoos, rate in self.groups
         ]
         time.sleep(1 if senders else 0)
@@ -78,7 +78,7 @@ class Phase:
 
 
 def _plan(
-    bench: Bed, odoos: Sequence[StandIn], clients: int, pause: float = 0.0, rate: float = 0.0
+    bench: Bed, odoos: Sequence[StandIn], clients: int, pause: float, rate: float = 0.0
 ) -> SenderPlan:
     addresses = [bench.recipients(odoo) for odoo in odoos]
     return SenderPlan(bench.lmtp, addresses, clients=clients, pause=pause, rate=rate)
