@@ -22,7 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median, quantiles
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "blackbox"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "odoo"))
 

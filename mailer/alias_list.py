@@ -32,6 +32,8 @@ from mailer.page_text import JsonText, lines, texts
 from mailer.sharded import Sharded, new_shards, shard_of
 
 __all__ = [
+    "MERGE_PATCH",
+    "MERGE_PATCH_TYPE",
     "OWN_NEXTHOP",
     "AliasList",
     "Patch",
@@ -41,6 +43,9 @@ __all__ = [
     "parse_patch",
     "parse_transport",
 ]
+
+MERGE_PATCH = "merge-patch"  # as an instance manipulation, RFC 3229
+MERGE_PATCH_TYPE = "application/merge-patch+json"  # RFC 7396
 
 PageContent = bytes | Iterable[bytes]
 

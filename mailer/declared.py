@@ -154,12 +154,6 @@ class AliasList:
         """How many aliases and local parts there are."""
         return self.alias_count + len(self.parts)
 
-    def names(self) -> frozenset[str]:
-        """
-        Return every address and local part that is declared.
-        """
-        return frozenset((*self.entries, *self.parts))
-
     def hop_of(self, entry: Declared) -> str | None:
         """
         Return the next hop of an entry: its own, or if each of its targets has one.

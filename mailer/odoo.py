@@ -22,6 +22,7 @@ from twisted.web.iweb import IAgent, IResponse
 
 from mailer import __version__
 from mailer.address import encode
+from mailer.alias_list import MERGE_PATCH
 from mailer.concealed import Concealed
 from mailer.config import Server, Token
 from mailer.errors import MailerError, NoAnswerError, TemporaryError
@@ -39,7 +40,6 @@ MAX_VERDICT = 4_194_304  # octets of an answer to pipe: 1,000 recipients with 50
 MIN_SECRET = 12  # octets: a shorter token could well be a part of something else
 PROBE_TIMEOUT = 3.0  # seconds
 IM_USED = 226  # RFC 3229 10.4.1
-MERGE_PATCH = "merge-patch"
 FETCHES = 4  # of both pages, until they fit together
 
 # A session cookie of Odoo chooses a database; every call stands by itself.

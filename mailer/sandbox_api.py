@@ -22,11 +22,12 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
 from mailer.address import decode, fold
+from mailer.alias_list import MERGE_PATCH, MERGE_PATCH_TYPE
 from mailer.config import Token
 from mailer.message import MAX_HEADER
 from mailer.reply import LOCAL_ERROR_451, UNKNOWN_RECIPIENT_550, Reply
 from mailer.sandbox_aliases import JSON, Page, SandboxAliases
-from mailer.sandbox_changes import MANIPULATION, PATCH, History, Patch, wants_patch
+from mailer.sandbox_changes import History, Patch, wants_patch
 from mailer.sandbox_mail import MailStore
 
 log = Logger()
@@ -243,10 +244,10 @@ def _serve(request: Request, page: Page) -> bytes:
 def _serve_patch(request: Request, patch: Patch) -> bytes:
     request.setResponseCode(226, b"IM Used")
     fields = {
-        b"IM": MANIPULATION,
+        b"IM": MERGE_PATCH,
         b"Delta-Base": patch.base,
         b"ETag": patch.etag,
-        b"Content-Type": PATCH,
+        b"Content-Type": MERGE_PATCH_TYPE,
     }
     for name, value in fields.items():
         request.setHeader(name, value.encode("ascii"))

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mailer.alias_list import AliasList, Targets
+from mailer.alias_list import MERGE_PATCH, AliasList, Targets
 from mailer.sandbox_aliases import SandboxAliases, members
 
-MANIPULATION = "merge-patch"  # in A-IM and IM
-PATCH = "application/merge-patch+json"
 REMEMBERED = 16  # versions before the present one
 
 _REFUSED = re.compile(r"q=0(\.0*)?")
@@ -80,7 +78,7 @@ def wants_patch(a_im: str) -> bool:
     """
     for word in a_im.lower().split(","):
         name, *parameters = (part.strip() for part in word.split(";"))
-        if name == MANIPULATION:
+        if name == MERGE_PATCH:
             return not any(_REFUSED.fullmatch(parameter) for parameter in parameters)
     return False
 

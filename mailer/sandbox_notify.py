@@ -14,9 +14,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
+from mailer.alias_list import MERGE_PATCH_TYPE
 from mailer.config import Token
 from mailer.listen import Listen
-from mailer.sandbox_changes import PATCH, Patch
+from mailer.sandbox_changes import Patch
 
 log = Logger()
 
@@ -66,7 +67,8 @@ class Notifier:
         agent = Agent.usingEndpointFactory(self._reactor, _Always(endpoint))
         fields = {"X-Mail-Token": self._token.value, "Content-Type": "application/yaml"}
         if patch is not None:
-            fields |= {"Content-Type": PATCH, "Delta-Base": patch.base, "ETag": patch.etag}
+            fields["Content-Type"] = MERGE_PATCH_TYPE
+            fields |= {"Delta-Base": patch.base, "ETag": patch.etag}
         headers = Headers({name: [value] for name, value in fields.items()})
         body = None if patch is None else _Body(patch.body)
         answer = await agent.request(b"POST", b"http://localhost/aliases", headers, body)

@@ -10,8 +10,7 @@ from mailer.alias_table import AliasTable
 from mailer.errors import ProtocolError
 
 MAX_KEY = 10_000  # octets; the map name and a space come on top
-MAP_NAMES = (b"aliases", b"transport")
-MAX_REQUEST = MAX_KEY + 1 + max(len(name) for name in MAP_NAMES)
+MAX_REQUEST = len(b"transport ") + MAX_KEY
 _MAX_DIGITS = len(str(MAX_REQUEST))
 _COMMA = 0x2C
 _ZERO = 0x30

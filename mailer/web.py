@@ -16,7 +16,7 @@ from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from mailer.alias_list import AliasList, parse_mapping, parse_patch
+from mailer.alias_list import MERGE_PATCH_TYPE, AliasList, parse_mapping, parse_patch
 from mailer.errors import ListError, TemporaryError
 from mailer.http_server import BoundedRequest, BoundedSite
 from mailer.metrics import Metrics
@@ -31,8 +31,7 @@ MAX_LARGE = 2  # larger ones at once
 LARGE_RETRY = 10  # seconds
 WRONG_TOKENS = (10, 6.0)  # of one source in a row, and seconds until there may be one more
 
-PATCH_TYPE = "application/merge-patch+json"  # RFC 7396
-LIST_TYPES = ("application/yaml", PATCH_TYPE)
+LIST_TYPES = ("application/yaml", MERGE_PATCH_TYPE)
 
 _T = TypeVar("_T")
 Health = Callable[[], tuple[bool, dict[str, Any]]]
@@ -195,7 +194,7 @@ class WebResource(Resource):
             return WRONG_TYPE
         if request.too_large:
             return Said(413, f"more than {MAX_BODY} octets")
-        if _type_of(request) == PATCH_TYPE:
+        if _type_of(request) == MERGE_PATCH_TYPE:
             return await self._take_patch(request, body, refresher)
         try:
             declared = await self._parsed(_mapping, request, body)

@@ -255,5 +255,5 @@ def test_whatever_is_sent_the_list_is_the_right_one(
         assert before is lists.directory["odoo"].declared
     else:
         assert (base, count) == ('"1"', len(names))
-        assert names == lists.directory["odoo"].declared.names()
+        assert names == set(lists.directory["odoo"].declared.entries)
     assert lists.directory["odoo"].declared == stored(lists)

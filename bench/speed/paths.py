@@ -6,5 +6,5 @@ import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-for folder in (_ROOT, _ROOT / "tests" / "blackbox", _ROOT / "bench"):
+for folder in (_ROOT / "tests" / "blackbox", _ROOT / "bench"):
     sys.path.insert(0, str(folder))
