@@ -31,7 +31,7 @@ from mailer.lmtp_server import LmtpFactory
 from mailer.metrics import Metrics
 from mailer.socketmap_server import SocketmapFactory
 from mailer.store import Store
-from mailer.web import WebResource, WebSite
+from mailer.web import WebHandler, WebSite
 
 # Seconds that a thread which reads a list may go on while a lookup waits; Python's own 0.005
 # more than doubled the waits of the slowest in a hundred.
@@ -110,7 +110,7 @@ class Daemon(Service):
             roles.keep_interrupted,
             self._socketmap.quick_reader,
         )
-        self._web = WebResource(
+        self._web = WebHandler(
             roles.prefix, generation.refreshers, self._metrics, self.health, self._in_thread
         )
         served = (

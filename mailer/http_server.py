@@ -4,18 +4,17 @@ HTTP as we take it in: what is wanted, how much of it, and for how long.
 Whoever reaches the port can begin a request. Of a body nothing is taken in
 before the site has said, from the header alone, that it wants it.
 
-Source: RFC 9110, RFC 9112; what Twisted's server leaves to its users.
+Source: RFC 9110, RFC 9112; what ``twisted.web.http`` leaves to its users. Sites of resources,
+``twisted.web.server``, take two megabytes more.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.http import HTTPChannel, HTTPFactory, Request
 
 HEADER_TIMEOUT = 60  # seconds for a header to come in, from the end of the request before
 BODY_TIMEOUT = 300  # seconds for a body
@@ -39,6 +38,9 @@ class BoundedRequest(Request):
     too_large = False
     refusal: Any = None
     is_rendered = False
+
+    def process(self) -> None:
+        self.channel.site.answer(self)
 
     def gotLength(self, length: int | None) -> None:
         self.limit = self.channel.site.wanted(self, length)
@@ -66,6 +68,8 @@ class BoundedChannel(HTTPChannel):
     that could be made of it.
     """
 
+    requestFactory = BoundedRequest
+    site: "BoundedSite"
     transport: Any
     requests: list[BoundedRequest]
     _networkProducer: Any
@@ -143,9 +147,11 @@ class BoundedChannel(HTTPChannel):
             self._deadline = self.callLater(seconds, otherwise or self.timeoutConnection)
 
 
-class BoundedSite(Site):
+class BoundedSite(HTTPFactory):
     """
     Args:
+        answer: Gets each request that is here as far as it is wanted; writes an answer, now or
+            later, and finishes it.
         wanted: Says how many octets of a body are wanted, see ``BoundedRequest.limit``; gets
             the request, whose header and path are known, and its ``Content-Length``, 0 where
             there is no body and None for a chunked one.
@@ -156,11 +162,15 @@ class BoundedSite(Site):
 
     def __init__(
         self,
-        resource: Resource,
-        reactor: IReactorTime,
+        answer: Callable[[BoundedRequest], None],
         wanted: Callable[[BoundedRequest, int | None], int | None],
+        reactor: IReactorTime,
     ) -> None:
-        super().__init__(
-            resource, requestFactory=BoundedRequest, timeout=HEADER_TIMEOUT, reactor=reactor
-        )
+        super().__init__(timeout=HEADER_TIMEOUT, reactor=reactor)
+        self.answer = answer
         self.wanted = wanted
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        channel: Any = super().buildProtocol(addr)
+        channel.site = self
+        return channel

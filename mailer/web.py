@@ -12,9 +12,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web import http
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.http import Request
 
 from mailer.alias_list import MERGE_PATCH_TYPE, AliasList, parse_mapping, parse_patch
 from mailer.errors import ListError, TemporaryError
@@ -45,13 +43,19 @@ class Said(NamedTuple):
 
     Args:
         retry_after: Seconds; 0 says nothing of it.
+        allow: The methods that are, where this one is not.
     """
 
     code: int
     text: str
     retry_after: float = 0
+    allow: str = ""
+    content_type: str = "text/plain; charset=utf-8"
 
 
+NOTHING_HERE = Said(404, "There is nothing here")
+NO_GET = Said(405, "GET is expected here", allow="GET, HEAD")
+NO_POST = Said(405, "POST is expected here", allow="POST")
 WRONG_TYPE = Said(415, f"{' or '.join(LIST_TYPES)} is expected, or an empty body")
 PostAnswer = Callable[[BoundedRequest, Refresher], Awaitable[Said]]
 
@@ -61,11 +65,11 @@ class WebSite(BoundedSite):
     The site; scrapes are not worth a log line.
     """
 
-    def __init__(self, resource: "WebResource", reactor: IReactorTime) -> None:
-        super().__init__(resource, reactor, resource.wanted)
-        resource.seconds = reactor.seconds
+    def __init__(self, web: "WebHandler", reactor: IReactorTime) -> None:
+        super().__init__(web.answer, web.wanted, reactor)
+        web.seconds = reactor.seconds
 
-    def log(self, request: http.Request) -> None:
+    def log(self, request: Request) -> None:
         log.debug(
             "{method} {path}: {code}",
             method=request.method.decode("latin-1"),
@@ -74,8 +78,10 @@ class WebSite(BoundedSite):
         )
 
 
-class WebResource(Resource):
+class WebHandler:
     """
+    Answers requests.
+
     Args:
         prefix: Path of the webhook.
         refreshers: One for each server; the token tells which is meant.
@@ -86,7 +92,6 @@ class WebResource(Resource):
         seconds: The time, of any steady clock; the site sets it.
     """
 
-    isLeaf = True
     seconds: Callable[[], float]
 
     def __init__(
@@ -97,7 +102,6 @@ class WebResource(Resource):
         health: Health,
         in_thread: InThread,
     ) -> None:
-        super().__init__()
         self.refreshers = refreshers
         self._metrics = metrics
         self._health = health
@@ -110,9 +114,9 @@ class WebResource(Resource):
             "/refresh": self._refresh,
         }
         self._gets = {
-            "/metrics": self._render_metrics,
-            "/healthz": self._render_health,
-            "/readyz": self._render_readiness,
+            "/metrics": self._show_metrics,
+            "/healthz": self._show_health,
+            "/readyz": self._show_readiness,
         }
 
     def wanted(self, request: BoundedRequest, length: int | None) -> int | None:
@@ -131,26 +135,30 @@ class WebResource(Resource):
             request.notifyFinish().addBoth(self._gone, request)
         return MAX_BODY
 
-    def render(self, request: BoundedRequest) -> bytes | int:
+    def answer(self, request: BoundedRequest) -> None:
+        """
+        Answer a request, see ``BoundedSite``.
+        """
+        request.is_rendered = True
+        answering = Deferred.fromCoroutine(self._answer(request))
+        answering.addErrback(_broken, request)
+        answering.addCallback(_finish, request)
+        answering.addBoth(lambda _: self._large.discard(request))
+
+    async def _answer(self, request: BoundedRequest) -> Said:
         path = _path(request)
         if path in self._posts:
-            request.is_rendered = True
-            answering = Deferred.fromCoroutine(self._posts[path](request))
-            answering.addErrback(self._broken, request)
-            answering.addBoth(lambda _: self._large.discard(request))
-            return NOT_DONE_YET
-        if path in self._gets:
-            if request.method not in (b"GET", b"HEAD"):
-                return _answer(request, Said(405, "GET is expected here"), allow="GET, HEAD")
-            return self._gets[path](request)
-        return _answer(request, Said(404, "There is nothing here"))
+            return await self._posts[path](request)
+        if path not in self._gets:
+            return NOTHING_HERE
+        return self._gets[path](request) if request.method in (b"GET", b"HEAD") else NO_GET
 
     def _refusal(self, request: BoundedRequest, length: int | None) -> Said | None:
         """
         Return what is wrong with a request, as far as its header shows it.
         """
         if request.method != b"POST":
-            return Said(405, "POST is expected here")
+            return NO_POST
         if self._authorized(request) is None:
             wait = self._wrong_tokens.wait(_source(request), self.seconds())
             if wait:
@@ -178,12 +186,12 @@ class WebResource(Resource):
             return Said(401, "X-Mail-Token is not good any more")
         return await answer(request, refresher)
 
-    async def _webhook(self, request: BoundedRequest) -> None:
+    async def _webhook(self, request: BoundedRequest) -> Said:
         said = await self._post(self._take_list, request)
         self._metrics.webhook_requests.labels(said.code).inc()
         if said.code >= 400:
             log.warn("webhook: {code} {text}", code=said.code, text=said.text)
-        _finish(request, said)
+        return said
 
     async def _take_list(self, request: BoundedRequest, refresher: Refresher) -> Said:
         body = request.content.read()
@@ -231,11 +239,11 @@ class WebResource(Resource):
             return self._parsing.run(self._in_thread, parse, body)
         return self._in_thread(parse, body)
 
-    async def _refresh(self, request: BoundedRequest) -> None:
+    async def _refresh(self, request: BoundedRequest) -> Said:
         """
         Fetch the list of one server now, and wait for the outcome.
         """
-        _finish(request, await self._post(self._fetch_list, request))
+        return await self._post(self._fetch_list, request)
 
     async def _fetch_list(self, request: BoundedRequest, refresher: Refresher) -> Said:
         query = parse_qs(request.uri.partition(b"?")[2].decode("latin-1"))
@@ -256,22 +264,17 @@ class WebResource(Resource):
         ]
         return found[0] if found else None
 
-    def _render_metrics(self, request: Request) -> bytes:
+    def _show_metrics(self, request: Request) -> Said:
         content, content_type = self._metrics.exposition(request.getHeader("Accept") or "")
-        request.setHeader("Content-Type", content_type)
-        return content
+        return Said(200, content.decode().removesuffix("\n"), content_type=content_type)
 
-    def _render_health(self, request: Request) -> bytes:
-        _, details = self._health()
-        return _json(request, 200, details)
+    def _show_health(self, _: Request) -> Said:
+        _ready, details = self._health()
+        return _json(200, details)
 
-    def _render_readiness(self, request: Request) -> bytes:
+    def _show_readiness(self, _: Request) -> Said:
         ready, details = self._health()
-        return _json(request, 200 if ready else 503, details)
-
-    def _broken(self, failure: Failure, request: Request) -> None:
-        log.failure("{path}", failure=failure, path=request.path.decode("latin-1"))
-        _finish(request, Said(500, "internal error, see the log"))
+        return _json(200 if ready else 503, details)
 
 
 def _mapping(body: bytes) -> AliasList:
@@ -317,29 +320,28 @@ def _type_of(request: Request) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _finish(request: Request, said: Said) -> None:
+def _broken(failure: Failure, request: Request) -> Said:
+    log.failure("{path}", failure=failure, path=request.path.decode("latin-1"))
+    return Said(500, "internal error, see the log")
+
+
+def _finish(said: Said, request: BoundedRequest) -> None:
     """
     Answer, if the client is still there.
     """
-    if request.channel is not None:
-        allow = "POST" if said.code == 405 else ""
-        request.write(_answer(request, said, allow))
-        request.finish()
-
-
-def _answer(request: Request, said: Said, allow: str = "") -> bytes:
+    if request.channel is None:
+        return
     request.setResponseCode(said.code)
-    request.setHeader("Content-Type", "text/plain; charset=utf-8")
-    if allow:
-        request.setHeader("Allow", allow)
+    request.setHeader("Content-Type", said.content_type)
+    if said.allow:
+        request.setHeader("Allow", said.allow)
     if said.retry_after:
         request.setHeader("Retry-After", str(math.ceil(said.retry_after)))
     content = f"{said.text}\n".encode()
     request.setHeader("Content-Length", str(len(content)))
-    return content
+    request.write(content)
+    request.finish()
 
 
-def _json(request: Request, code: int, document: dict[str, Any]) -> bytes:
-    request.setResponseCode(code)
-    request.setHeader("Content-Type", "application/json")
-    return json.dumps(document, indent=2).encode() + b"\n"
+def _json(code: int, document: dict[str, Any]) -> Said:
+    return Said(code, json.dumps(document, indent=2), content_type="application/json")

@@ -17,7 +17,7 @@ from mailer.replacement import RefreshPolicy
 from mailer.socketmap import netstring
 from mailer.store import Etags, Store
 from mailer.verdict import Answer
-from mailer.web import WebResource, WebSite
+from mailer.web import WebHandler, WebSite
 
 GRACE = 1000.0  # seconds
 TEN = [f"a{n}@example.com" for n in range(10)]
@@ -268,10 +268,10 @@ class Desk:
             client = self.clients[refresher.server.name]
             client.answer(fakes.UNCHANGED)
             client.calls.clear()
-        resource = WebResource(
+        self.web = WebHandler(
             "/aliases", refreshers, self.metrics, lambda: (True, {}), self._in_thread
         )
-        self.site = WebSite(resource, self.clock)
+        self.site = WebSite(self.web, self.clock)
 
     def _in_thread(self, function, *args):
         return self.thread(function, *args)

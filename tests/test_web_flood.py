@@ -383,6 +383,6 @@ def test_a_token_that_changes_while_a_body_comes_in(desk):
     """
     connection = connect(desk)
     connection.send(head(length=len(BODY)))
-    desk.site.resource.refreshers = []
+    desk.web.refreshers = []
     assert desk.fakes.http_response(connection.send(BODY)).code == 401
     assert OLD == desk.declared()

@@ -8,7 +8,7 @@ import pytest
 
 from mailer.errors import TemporaryError
 from mailer.refresh import Outcome
-from mailer.web import WebResource, WebSite
+from mailer.web import WebHandler, WebSite
 
 HEALTH = {"ready": True, "servers": {"odoo": {"aliases": 2}}}
 
@@ -41,10 +41,10 @@ class Desk:
         self.metrics, _ = fakes.make_metrics()
         self.refreshers = [FakeRefresher(fakes, name) for name in ("odoo", "second")]
         self.is_ready = True
-        self.resource = WebResource(
+        self.web = WebHandler(
             "hooks/odoo/", self.refreshers, self.metrics, self.health, fakes.in_thread
         )
-        self.site = WebSite(self.resource, fakes.Reactor())
+        self.site = WebSite(self.web, fakes.Reactor())
 
     def health(self):
         """
@@ -163,10 +163,10 @@ def test_the_refreshers_may_be_rebound(desk):
     """
     After a reload the new tokens count.
     """
-    desk.resource.refreshers = [FakeRefresher(desk.fakes, "third")]
+    desk.web.refreshers = [FakeRefresher(desk.fakes, "third")]
     assert desk.ask("POST", "/refresh", TOKEN).code == 401
     desk.send("POST", "/refresh", ["X-Mail-Token: third-token"])
-    assert len(desk.resource.refreshers[0].calls) == 1
+    assert len(desk.web.refreshers[0].calls) == 1
 
 
 def test_the_prefix_is_the_path_of_the_webhook(desk):
