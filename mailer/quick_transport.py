@@ -10,7 +10,6 @@ which finds the same and does what it always does.
 Where there is no epoll(7), and for TLS, nothing is different from usual.
 """
 
-import contextlib
 import select
 from collections.abc import Callable
 from typing import Any
@@ -156,14 +155,16 @@ class QuickTransport:
         """
         Send octets; the transport keeps what is not taken now.
         """
-        sent = 0
         if self._is_quick:
-            with contextlib.suppress(OSError):  # of which the transport makes what it is
+            try:
                 sent = self._socket.send(data)
+            except OSError:  # of which the transport makes what it is
+                sent = 0
             if sent == len(data):
                 return
             self._give_back(reads_on=self._is_read)
-        self._transport.write(data[sent:])
+            data = data[sent:]
+        self._transport.write(data)
 
     def pauseProducing(self) -> None:
         """
