@@ -170,6 +170,12 @@ class BoundedSite(HTTPFactory):
         self.answer = answer
         self.wanted = wanted
 
+    def startFactory(self) -> None:
+        """Twisted would write the time of day down every second, for a log that nobody keeps."""
+
+    def stopFactory(self) -> None:
+        """Nothing was started."""
+
     def buildProtocol(self, addr: IAddress | None) -> Any:
         channel: Any = super().buildProtocol(addr)
         channel.site = self

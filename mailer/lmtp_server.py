@@ -375,9 +375,9 @@ class LmtpFactory(Factory):
         return drained
 
     def _delivered(self, replies: list[Reply]) -> list[Reply]:
-        self.quick_reader.give_way()  # many may end in one turn of the reactor
         self._under_way -= 1
         self._settle()
+        self.quick_reader.give_way()  # many may end in one turn of the reactor
         return replies
 
     def _settle(self) -> None:

@@ -35,7 +35,8 @@ class QuickReader:
     Args:
         reactor: An IReactorFDSet; with another one, nothing is read here.
         name: What the reactor's log calls it.
-        first: What is ready there is read before each connection here.
+        first: What is ready there is read before each connection here, in one turn up to
+            ``ENOUGH`` octets.
     """
 
     def __init__(self, reactor: Any, name: str, first: "QuickReader | None" = None) -> None:
@@ -98,21 +99,27 @@ class QuickReader:
         """
         Read every connection that is ready, and those that became ready meanwhile.
         """
-        octets, ready = 0, self._epoll.poll(0, MAX_READY)
+        self._read_ready()
+
+    def give_way(self) -> int:
+        """
+        Read what is to be read first; return how many octets it was.
+        """
+        if self._first is None or self._first._epoll is None:
+            return 0
+        return self._first._read_ready()
+
+    def _read_ready(self) -> int:
+        octets, first, ready = 0, 0, self._epoll.poll(0, MAX_READY)
         while ready:
             for descriptor, _ in ready:
-                self.give_way()
+                if first < ENOUGH:
+                    first += self.give_way()
                 octets += self._read(descriptor)
             # Who is alone takes its time; and the reactor has others to see to.
             again = len(ready) > 1 and octets < ENOUGH
             ready = self._epoll.poll(0, MAX_READY) if again else ()
-
-    def give_way(self) -> None:
-        """
-        Read what is to be read first.
-        """
-        if self._first is not None and self._first._epoll is not None:
-            self._first.doRead()
+        return octets
 
     def _read(self, descriptor: int) -> int:
         """

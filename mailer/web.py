@@ -5,6 +5,7 @@ HTTP that the daemon serves: the webhook, refresh on demand, metrics, health.
 import json
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import Request
+from twisted.web.http import Request, datetimeToString
 
 from mailer.alias_list import MERGE_PATCH_TYPE, AliasList, parse_mapping, parse_patch
 from mailer.errors import ListError, TemporaryError
@@ -42,8 +43,9 @@ class Said(NamedTuple):
     What is answered.
 
     Args:
+        text: Without the line end that follows it.
         retry_after: Seconds; 0 says nothing of it.
-        allow: The methods that are, where this one is not.
+        allow: The methods that are allowed, where this one is not.
     """
 
     code: int
@@ -141,8 +143,8 @@ class WebHandler:
         """
         request.is_rendered = True
         answering = Deferred.fromCoroutine(self._answer(request))
-        answering.addErrback(_broken, request)
         answering.addCallback(_finish, request)
+        answering.addErrback(_broken, request)
         answering.addBoth(lambda _: self._large.discard(request))
 
     async def _answer(self, request: BoundedRequest) -> Said:
@@ -320,9 +322,10 @@ def _type_of(request: Request) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _broken(failure: Failure, request: Request) -> Said:
+def _broken(failure: Failure, request: BoundedRequest) -> None:
     log.failure("{path}", failure=failure, path=request.path.decode("latin-1"))
-    return Said(500, "internal error, see the log")
+    if not request.startedWriting:
+        _finish(Said(500, "internal error, see the log"), request)
 
 
 def _finish(said: Said, request: BoundedRequest) -> None:
@@ -331,13 +334,14 @@ def _finish(said: Said, request: BoundedRequest) -> None:
     """
     if request.channel is None:
         return
-    request.setResponseCode(said.code)
+    content = f"{said.text}\n".encode()
+    request.setResponseCode(said.code, HTTPStatus(said.code).phrase.encode())
+    request.setHeader("Date", datetimeToString())
     request.setHeader("Content-Type", said.content_type)
     if said.allow:
         request.setHeader("Allow", said.allow)
     if said.retry_after:
         request.setHeader("Retry-After", str(math.ceil(said.retry_after)))
-    content = f"{said.text}\n".encode()
     request.setHeader("Content-Length", str(len(content)))
     request.write(content)
     request.finish()

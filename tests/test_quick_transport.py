@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 
-from mailer.quick_transport import MAX_READ, QuickReader
+from mailer.quick_transport import ENOUGH, MAX_READ, QuickReader
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="this system has no epoll")
 
@@ -142,41 +142,66 @@ def test_many_connections_are_read_in_one_turn(listener):
     assert [b"%d.%d." % (n, n) for n in range(20)] == [client.recv(100) for client in clients]
 
 
-def test_what_comes_first_is_read_before_each_connection(listener, tmp_path):
+@pytest.fixture
+def behind(listener, tmp_path):
     """
-    However many are ready: a lookup waits for one of them, not for all.
+    Makes a second listener, behind that one, and so many connections that have something to say.
     """
-    client, _ = listener.connect()
-    answers = []
+    late = QuickReader(listener.reactor, "late", first=listener.reader)
+    others, protocols = [], []
 
     class Late(Protocol):
         def connectionMade(self):
             self.transport = late.transport_for(self.transport, self.respond)
             protocols.append(self)
 
-        def respond(self, data):
-            if answers:  # the first one's lookup is answered while this one is read
-                answers.append(client.recv(100))
-            client.sendall(data)
-            answers.append(data)
-
-    protocols = []
-    late = QuickReader(listener.reactor, "late", first=listener.reader)
     port = unix.Port(str(tmp_path / "late"), Factory.forProtocol(Late), reactor=listener.reactor)
     port.startListening()
-    others = [socket.socket(socket.AF_UNIX) for _ in range(2)]
-    for other in others:
-        other.connect(str(tmp_path / "late"))
-    listener.turn(lambda: len(protocols) == 2)
-    for other in others:
-        other.sendall(b"a")
-    late.doRead()
-    assert answers == [b"a", b"aa", b"a"]
+
+    def make(count, respond):
+        Late.respond = respond
+        for _ in range(count):
+            others.append(socket.socket(socket.AF_UNIX))
+            others[-1].connect(str(tmp_path / "late"))
+        listener.turn(lambda: len(protocols) == count)
+        for other in others:
+            other.sendall(b"a")
+        return late
+
+    yield make
     for other in others:
         other.close()
     listener.turn()
     port.stopListening()
     listener.turn()
+
+
+def test_what_comes_first_is_read_before_each_connection(listener, behind):
+    """
+    However many are ready: a lookup waits for one of them, not for all.
+    """
+    client, _ = listener.connect()
+    read = []
+
+    def respond(_, data):
+        if read:  # what was asked while the first one was read is answered by now
+            read.append(client.recv(100))
+        client.sendall(data)
+        read.append(data)
+
+    behind(2, respond).doRead()
+    assert [b"a", b"aa", b"a"] == read
+
+
+def test_what_comes_first_does_not_keep_out_the_others(listener, behind, monkeypatch):
+    """
+    However much there is of it, in one turn only so much is read.
+    """
+    listener.connect()
+    read = []
+    monkeypatch.setattr(listener.reader, "_read_ready", lambda: read.append("first") or ENOUGH // 2)
+    behind(4, lambda _, data: read.append("late")).doRead()
+    assert ["first", "late", "first", "late", "late", "late"] == read
 
 
 def test_the_reactor_reads_it(listener):

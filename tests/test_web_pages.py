@@ -214,6 +214,34 @@ def test_readiness(desk, is_ready, code):
     assert {**HEALTH, "ready": is_ready} == json.loads(response.body)
 
 
+def test_an_answer_is_dated(desk):
+    """
+    As RFC 9110 6.6.1 asks of a server with a clock.
+    """
+    assert desk.ask("GET", "/healthz").headers["date"].endswith(" GMT")
+
+
+def test_an_answer_that_cannot_be_written(desk, logged):
+    """
+    500 for the client, the cause in the log; nobody is left waiting.
+    """
+    desk.refreshers[0].outcome.callback(Outcome("failed", "half a character: \udc80", 0))
+    assert desk.ask("POST", "/refresh", TOKEN).code == 500
+    assert [UnicodeEncodeError] == [
+        event["log_failure"].type for event in logged if "log_failure" in event
+    ]
+
+
+def test_an_idle_site_has_no_timer(desk):
+    """
+    Nothing wakes the daemon while nobody asks.
+    """
+    clock = desk.site.reactor
+    desk.site.doStart()
+    assert [] == clock.getDelayedCalls()
+    desk.site.doStop()
+
+
 def test_health_is_about_the_process(desk):
     """
     A daemon without a list is alive all the same.
