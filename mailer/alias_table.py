@@ -149,6 +149,7 @@ class AliasTable:
         grace: Seconds for which what was removed is remembered.
         missing: Servers of which no list was ever loaded.
         conflicts: Addresses claimed by a second server: address, keeper, loser.
+        remembers: Something removed is remembered.
     """
 
     servers: tuple[Served, ...] = ()
@@ -156,6 +157,7 @@ class AliasTable:
     grace: float = 0.0
     missing: tuple[str, ...] = ()
     conflicts: tuple[tuple[str, str, str], ...] = ()
+    remembers: bool = False
 
     def find(self, address: str) -> Match | None:
         """
@@ -188,8 +190,10 @@ class AliasTable:
         match = self.find(address)
         if match is not None and match.entry.nexthop is not None:
             return match
+        if not self.remembers:
+            return None
         whole = fold(address)
-        if whole.count("@") != 1 or not any(served.removed for served in self.servers):
+        if whole.count("@") != 1:
             return None
         for candidate in (whole, without_extension(whole, self.delimiters)):
             entry = None if candidate is None else self._removed(candidate, now)
@@ -278,7 +282,8 @@ def merge(
             )
         )
     conflicts = _conflicts(served, before, touched)
-    return AliasTable(tuple(served), delimiters, grace, tuple(missing), conflicts)
+    remembers = any(one.removed for one in served)
+    return AliasTable(tuple(served), delimiters, grace, tuple(missing), conflicts, remembers)
 
 
 def _conflicts(
