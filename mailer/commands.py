@@ -5,6 +5,7 @@ What each command does; each returns its exit status.
 import argparse
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -86,17 +87,20 @@ def _transport(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _pipe(arguments: argparse.Namespace, config: Config) -> int:
+    import asyncio
+
+    from mailer.asyncio_http import AsyncioHttp
     from mailer.pipe import pipe
     from mailer.reply import exit_status
-    from mailer.running import run_coroutine, start_logging
 
-    # pipe(8) reads both outputs as one, and the status has to come first.
-    start_logging(config.log, "info" if arguments.verbose else "critical")
-    reply = run_coroutine(
-        lambda reactor: pipe(
-            config, reactor, sys.stdin.buffer, arguments.sender, arguments.recipient
-        )
-    )
+    def log(text: str) -> None:
+        # pipe(8) reads both outputs as one, and the status has to come first.
+        if arguments.verbose:
+            print(text, file=sys.stderr)
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    envelope = arguments.sender, arguments.recipient
+    reply = asyncio.run(pipe(config, AsyncioHttp, sys.stdin.buffer, *envelope, log))
     print(f"{reply.status} {reply.text}")
     return exit_status(reply)
 

@@ -17,13 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailer.errors import TemporaryError
+from mailer.handover import make_delivery, replies_to, same_reply
 from mailer.lmtp_events import Envelope
-from mailer.message import Header, new_beginning, parse_header
+from mailer.message import Header, parse_header
 from mailer.metrics import Metrics
 from mailer.odoo import Delivery
 from mailer.reply import BUSY_451, LOCAL_ERROR_451, MAIL_LOOP_554, TOKEN_REFUSED_451, Reply
-from mailer.spool import MessageReader, Spool
-from mailer.verdict import Answer, all_replies, replies_for, reply_for_error
+from mailer.spool import Spool
+from mailer.verdict import Answer, reply_for_error
 from mailer.watched_client import WatchedClient
 
 FAIR_WAIT = 5.0  # seconds
@@ -81,7 +82,9 @@ class ServerDelivery:
             all recipients that Odoo found, at least one.
         """
         refusal = self.refusal()
-        replies = await self._in_turn(delivery) if refusal is None else _all(delivery, refusal)
+        replies = (
+            await self._in_turn(delivery) if refusal is None else same_reply(delivery, refusal)
+        )
         self._deliveries.labels(self.server.name, summary(replies)).inc()
         self._log(delivery, replies)
         return replies
@@ -106,24 +109,21 @@ class ServerDelivery:
         try:
             await turn
         except (CancelledError, DeadlineError):
-            return _all(delivery, BUSY_451)
+            return same_reply(delivery, BUSY_451)
         try:
             refusal = self._client.refusal()  # it may have gone down meanwhile
             if refusal is not None:
-                return _all(delivery, refusal)
+                return same_reply(delivery, refusal)
             answer = await self._call(delivery)
         except TemporaryError as error:
             log.warn("{server}: {reason}", server=self.server.name, reason=str(error))
-            return _all(delivery, reply_for_error(error))
+            return same_reply(delivery, reply_for_error(error))
         except Exception:
             log.failure("delivery to {server}", failure=Failure(), server=self.server.name)
-            return _all(delivery, LOCAL_ERROR_451)
+            return same_reply(delivery, LOCAL_ERROR_451)
         finally:
             self._slots.release()
-        if not delivery.recipients:
-            return all_replies(answer, self._client.marked)
-        replies = replies_for(answer, delivery.recipients, self._client.marked)
-        return [replies[recipient] for recipient in delivery.recipients]
+        return replies_to(delivery, answer, self._client.marked)
 
     async def _call(self, delivery: Delivery) -> Answer:
         self._called_at = started = self._clock.seconds()
@@ -151,10 +151,6 @@ class ServerDelivery:
             said=said,
             digest=delivery.digest,
         )
-
-
-def _all(delivery: Delivery, reply: Reply) -> list[Reply]:
-    return [reply] * (len(delivery.recipients) or 1)
 
 
 class Deliverer:
@@ -204,25 +200,6 @@ class Deliverer:
         for group, answers in zip(groups.values(), await gatherResults(calls), strict=True):
             replies.update(zip(group, answers, strict=True))
         return replies
-
-
-def make_delivery(
-    envelope: Envelope, recipients: tuple[str, ...], header: Header, spool: Spool
-) -> Delivery:
-    """
-    Return a message as it goes to one server.
-
-    Args:
-        recipients: Those of this server; none where Odoo is to find them in the header.
-    """
-    beginning = new_beginning(header, envelope.sender, recipients, spool.digest)
-    return Delivery(
-        envelope.sender or "",
-        recipients,
-        spool.digest,
-        envelope.queue_id or header.queue_id,
-        MessageReader(beginning, spool, header.length),
-    )
 
 
 def summary(replies: Sequence[Reply]) -> str:

@@ -24,6 +24,7 @@ from mailer.reading import InThread
 from mailer.refresh import Refresher
 from mailer.replacement import RefreshPolicy
 from mailer.store import Etags, Store, Stored
+from mailer.twisted_http import TwistedHttp
 from mailer.watched_client import WatchedClient
 
 log = Logger()
@@ -130,7 +131,8 @@ class GenerationBuilder:
             saved.addErrback(lambda failure: log.failure("mark not stored", failure=failure))
 
         agent = make_agent(self._reactor, server)
-        client = OdooClient(server, agent, self._reactor, on_mark, marked)
+        http = TwistedHttp(agent, self._reactor)
+        client = OdooClient(server, http, on_mark, marked)
         return WatchedClient(client, self._metrics, self._reactor)
 
     def _refresher(

@@ -35,10 +35,9 @@ from zope.interface import implementer
 
 from mailer.config import Server
 from mailer.errors import ConfigError, EarlyAnswerError, Fault, ListError, NoAnswerError
+from mailer.http_exchange import CONNECT_TIMEOUT, PIECE
 from mailer.tls import StrictPolicy
 
-CONNECT_TIMEOUT = 10  # seconds
-PIECE = 65_536  # octets of a message that are read at once
 KEEP_CONNECTION = 10  # seconds: web servers wait longer, so they seldom close first
 
 
@@ -261,13 +260,6 @@ async def read_pieces(response: IResponse, limit: int, whole: bool) -> list[byte
     protocol = _Content(limit, whole, done)
     response.deliverBody(protocol)
     return await done
-
-
-async def read_body(response: IResponse, limit: int, whole: bool) -> bytes:
-    """
-    Return the body, see ``read_pieces``.
-    """
-    return b"".join(await read_pieces(response, limit, whole))
 
 
 def header_of(response: IResponse, name: str) -> str | None:

@@ -15,6 +15,7 @@ from mailer.odoo import OdooClient
 from mailer.postfix import queue_directory
 from mailer.reading import declared_by
 from mailer.store import Etags
+from mailer.twisted_http import TwistedHttp
 
 
 async def write_aliases(config: Config, reactor: Any) -> str:
@@ -66,7 +67,7 @@ async def _fetch_table(config: Config, reactor: Any) -> AliasTable:
 
 
 async def _fetch(server: Server, reactor: Any) -> ServerList:
-    client = OdooClient(server, make_agent(reactor, server), reactor, lambda: None)
+    client = OdooClient(server, TwistedHttp(make_agent(reactor, server), reactor), lambda: None)
     try:
         pages = await client.fetch(Etags())
         declared = declared_by(pages, None)

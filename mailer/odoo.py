@@ -9,16 +9,7 @@ delivered then, and no mail has to wait for both ends to agree.
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, NoReturn, Protocol, TypeVar, cast
-
-from hyperlink import EncodedURL
-from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from typing import Any, Protocol, TypeVar
 
 from mailer import __version__
 from mailer.address import encode
@@ -26,8 +17,8 @@ from mailer.alias_list import MERGE_PATCH
 from mailer.concealed import Concealed
 from mailer.config import Server, Token
 from mailer.errors import MailerError, NoAnswerError, TemporaryError
-from mailer.http_client import BodyProducer, header_of, read_body, read_pieces
-from mailer.http_failures import explained, translated
+from mailer.http_exchange import Http, Response
+from mailer.http_failures import explained
 from mailer.pages import IsWhole, Page, Pages
 from mailer.spool import MessageReader
 from mailer.store import Etags
@@ -42,21 +33,8 @@ PROBE_TIMEOUT = 3.0  # seconds
 IM_USED = 226  # RFC 3229 10.4.1
 FETCHES = 4  # of both pages, until they fit together
 
-# A session cookie of Odoo chooses a database; every call stands by itself.
-_NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
 _TOKEN_REFUSED = (401, 403)
 _T = TypeVar("_T")
-
-log = Logger()
-
-
-class _Url(EncodedURL):
-    """
-    A URL as it stands; treq would have a host name made of an IPv6 address, and fail.
-    """
-
-    def to_uri(self) -> "_Url":
-        return self
 
 
 class _HasCode(Protocol):
@@ -100,8 +78,7 @@ class Delivery:
 class OdooClient:
     """
     Args:
-        agent: Makes the connections, see ``http_client.make_agent``.
-        clock: For the deadline.
+        http: Makes the calls.
         on_mark: Called once, when the server first marks an answer.
         marked: The server has done so before.
     """
@@ -109,16 +86,14 @@ class OdooClient:
     def __init__(
         self,
         server: Server,
-        agent: IAgent,
-        clock: IReactorTime,
+        http: Http,
         on_mark: Callable[[], None],
         marked: bool = False,
     ) -> None:
         self.server = server
         self.marked = marked
         self._token = server.token
-        self._http = HTTPClient(agent, cast(Any, CookieJar(_NO_COOKIES)))
-        self._clock = clock
+        self._http = http
         self._on_mark = on_mark
 
     async def fetch(
@@ -162,19 +137,11 @@ class OdooClient:
         """
         await self._within(PROBE_TIMEOUT, self._probe())
 
-    async def _within(self, seconds: float, call: Coroutine[Deferred[Any], Any, _T]) -> _T:
-        def late(_: object, seconds: float) -> NoReturn:
-            raise NoAnswerError(f"no answer within {seconds:g} s")
-
-        deferred = Deferred.fromCoroutine(call)
-        deferred.addTimeout(seconds, self._clock, late)
+    async def _within(self, seconds: float, call: Coroutine[Any, Any, _T]) -> _T:
         try:
-            return await deferred
+            return await self._http.within(seconds, call)
         except MailerError as error:
             raise type(error)(self._without_token(str(error))) from None
-        except Exception as error:
-            kind, reason = translated(error)
-            raise kind(self._without_token(reason)) from None
 
     def _without_token(self, text: str) -> str:
         for token in self.server.tokens:
@@ -199,7 +166,7 @@ class OdooClient:
         values = (token.value.encode() for token in self.server.tokens)
         return Concealed(pieces, tuple(value for value in values if len(value) >= MIN_SECRET))
 
-    async def _accepted(self, call: Callable[[Token], Coroutine[Deferred[Any], Any, _R]]) -> _R:
+    async def _accepted(self, call: Callable[[Token], Coroutine[Any, Any, _R]]) -> _R:
         """
         Make a call with the token in use, and where Odoo refuses that, with the other one.
 
@@ -215,7 +182,9 @@ class OdooClient:
             return answer
         if second.code < 400 and self._token != others[0]:
             self._token = others[0]
-            log.info("{server} takes the other of its two tokens from now on",
+            from twisted.logger import Logger  # late: takes a tenth of a second of ``pipe``
+
+            Logger().info("{server} takes the other of its two tokens from now on",
                      server=self.server.name)  # fmt: skip
         return second
 
@@ -253,15 +222,15 @@ class OdooClient:
 
     async def _get(self, token: Token, name: str, etag: str, patch: bool) -> _PageAnswer:
         headers = self._headers(token)
-        headers["Accept"] = ["application/json, text/plain;q=0.9"]
+        headers["Accept"] = "application/json, text/plain;q=0.9"
         if etag:
-            headers["If-None-Match"] = [etag]
-            headers |= {"A-IM": [MERGE_PATCH]} if patch else {}
-        response = await self._request("GET", name, headers, None)
+            headers["If-None-Match"] = etag
+            headers |= {"A-IM": MERGE_PATCH} if patch else {}
+        response = await self._request("GET", name, headers)
         marked = self._note_mark(response)
         is_patch = patch and response.code == IM_USED and _is_patch_of(response, etag)
         has_list = response.code == 200 or is_patch
-        pieces = await read_pieces(response, MAX_LIST, whole=has_list)
+        pieces = await response.pieces(MAX_LIST, whole=has_list)
         if has_list and self.marked and not marked:
             return _PageAnswer(response.code, None, "an answer without the mark of mail_delivery")
         if response.code == 304 and etag:
@@ -277,60 +246,49 @@ class OdooClient:
     async def _post(self, token: Token, delivery: Delivery) -> Answer:
         headers = self._headers(token)
         headers |= {
-            "Accept": ["application/json"],
-            "Content-Type": ["message/rfc822"],
-            "X-Mail-Sender": [encode(one_line(delivery.sender))],
-            "X-Mail-Digest": [f"sha-256={delivery.digest}"],
+            "Accept": "application/json",
+            "Content-Type": "message/rfc822",
+            "X-Mail-Sender": encode(one_line(delivery.sender)),
+            "X-Mail-Digest": f"sha-256={delivery.digest}",
         }
         if delivery.recipients:
-            headers["X-Mail-Recipients"] = [encode(_listed(delivery.recipients))]
+            headers["X-Mail-Recipients"] = encode(_listed(delivery.recipients))
         if delivery.queue_id:
-            headers["X-Mail-Queue-Id"] = [delivery.queue_id]
-        producer = BodyProducer(delivery.body)
+            headers["X-Mail-Queue-Id"] = delivery.queue_id
+        response = await self._request("POST", "pipe", headers, delivery.body)
         try:
-            response = await self._request("POST", "pipe", headers, producer)
             marked = self._note_mark(response)
-            body = await read_body(response, MAX_VERDICT, whole=False)
+            body = b"".join(await response.pieces(MAX_VERDICT, whole=False))
         finally:
-            producer.abandon()  # an answer may come before the message has been read
-        retry_after = parse_retry_after(header_of(response, "Retry-After"))
+            response.close()  # an answer may come before the message has been read
+        retry_after = parse_retry_after(response.field("Retry-After"))
         return Answer(response.code, marked, self._without_echo(body), retry_after)
 
     async def _probe(self) -> None:
         # A method that the point does not have is refused before Odoo opens its database.
-        response = await self._request("HEAD", "pipe", self._headers(self._token), None)
-        await read_body(response, 0, whole=False)
+        response = await self._request("HEAD", "pipe", self._headers(self._token))
+        await response.pieces(0, whole=False)
         if response.code in (502, 503, 504) and not self._note_mark(response):
             raise NoAnswerError(explained(response))
 
     async def _request(
-        self, method: str, name: str, headers: dict[str, Any], body: BodyProducer | None
-    ) -> IResponse:
-        url = _Url.from_text(f"{self.server.url}/mail_delivery/{name}")
-        return cast(
-            IResponse,
-            await self._http.request(
-                method,
-                url,
-                headers=Headers(headers),
-                data=body,
-                allow_redirects=False,
-                unbuffered=True,
-            ),
-        )
+        self, method: str, name: str, headers: dict[str, Any], body: MessageReader | None = None
+    ) -> Response:
+        url = f"{self.server.url}/mail_delivery/{name}"
+        return await self._http.request(method, url, headers, body)
 
     def _headers(self, token: Token) -> dict[str, Any]:
         headers: dict[str, Any] = {
-            "User-Agent": [f"odoo-mailer/{__version__}"],
-            "Cache-Control": ["no-cache"],  # a list from a proxy may be an old one
-            "X-Mail-Token": [token.value],
+            "User-Agent": f"odoo-mailer/{__version__}",
+            "Cache-Control": "no-cache",  # a list from a proxy may be an old one
+            "X-Mail-Token": token.value,
         }
         if self.server.database:
-            headers["X-Odoo-Database"] = [self.server.database]
+            headers["X-Odoo-Database"] = self.server.database
         return headers
 
-    def _note_mark(self, response: IResponse) -> bool:
-        marked = header_of(response, "X-Mail-Delivery") == "1"
+    def _note_mark(self, response: Response) -> bool:
+        marked = response.field("X-Mail-Delivery") == "1"
         if marked and not self.marked:
             self.marked = True
             self._on_mark()
@@ -341,21 +299,21 @@ async def _never(_: Page) -> bool:
     return False
 
 
-def _is_patch_of(response: IResponse, etag: str) -> bool:
+def _is_patch_of(response: Response, etag: str) -> bool:
     """
     Say whether an answer that is a patch is one of the page with this etag (RFC 3229 10.5).
     """
-    manipulations = header_of(response, "IM")
-    return (manipulations, header_of(response, "Delta-Base")) == (MERGE_PATCH, etag) and bool(
+    manipulations = response.field("IM")
+    return (manipulations, response.field("Delta-Base")) == (MERGE_PATCH, etag) and bool(
         _etag(response)
     )
 
 
-def _etag(response: IResponse) -> str:
+def _etag(response: Response) -> str:
     """
     Return the validator of a page, empty where there is none that could be sent back.
     """
-    etag = header_of(response, "ETag") or ""
+    etag = response.field("ETag") or ""
     return etag if etag.isascii() and etag.isprintable() else ""
 
 

@@ -4,32 +4,32 @@ The message on standard input to Odoo, for Postfix's pipe(8).
 
 import contextlib
 import os
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
 
 from mailer.address import fold, without_extension
 from mailer.config import Config, Server
-from mailer.delivery import ServerDelivery, make_delivery
 from mailer.errors import TemporaryError
-from mailer.http_client import make_agent
+from mailer.handover import make_delivery, replies_to, same_reply
+from mailer.http_exchange import Http
 from mailer.lmtp_events import Envelope
 from mailer.message import parse_header
-from mailer.metrics import Metrics
-from mailer.odoo import OdooClient
+from mailer.odoo import Delivery, OdooClient
 from mailer.reply import MESSAGE_TOO_LARGE_552, Reply
 from mailer.spool import Spool
 from mailer.store import FILE_NAME, Store
-from mailer.watched_client import WatchedClient
+from mailer.verdict import reply_for_error
 
 _CHUNK = 65_536
 
 
 async def pipe(
     config: Config,
-    reactor: Any,
+    connect: Callable[[Server], Http],
     stdin: BinaryIO,
     sender: str | None,
     recipients: Sequence[str],
+    log: Callable[[str], None] = lambda _: None,
 ) -> Reply:
     """
     Deliver one message to everyone; return the reply that stands for all.
@@ -39,8 +39,10 @@ async def pipe(
     refusal wins, so that nobody's refusal goes unnoticed.
 
     Args:
+        connect: Returns what speaks HTTP with a server.
         sender: None to leave it to the header.
         recipients: None to leave them to the header.
+        log: Gets the reason where there was no answer.
     """
     spool = Spool()
     try:
@@ -48,40 +50,50 @@ async def pipe(
             spool.write(chunk)
             if spool.size > config.max_message_size:
                 return MESSAGE_TOO_LARGE_552
-        return await _deliver(config, reactor, spool, sender, recipients)
+        return await _Pipe(config, connect, log).deliver(spool, sender, recipients)
     finally:
         spool.close()
 
 
-async def _deliver(
-    config: Config, reactor: Any, spool: Spool, sender: str | None, recipients: Sequence[str]
-) -> Reply:
-    store = _store(config)
-    groups: dict[Server, dict[str, None]] = {}
-    for recipient in recipients:
-        server, address = _route(config, store, recipient)
-        groups.setdefault(server, {})[address] = None
-    if not recipients:
-        groups[_only_server(config)] = {}
-    header = parse_header(spool.beginning())
-    replies: list[Reply] = []
-    for server, group in groups.items():
-        delivery = make_delivery(Envelope(sender, ()), tuple(group), header, spool)
-        replies += await _server_delivery(server, store, reactor).deliver(delivery)
-    return max(replies, key=lambda reply: (reply.code // 100 == 4, reply.code))
+class _Pipe:
+    def __init__(
+        self, config: Config, connect: Callable[[Server], Http], log: Callable[[str], None]
+    ) -> None:
+        self._config = config
+        self._store = _store(config)
+        self._connect = connect
+        self._log = log
 
+    async def deliver(self, spool: Spool, sender: str | None, recipients: Sequence[str]) -> Reply:
+        groups: dict[Server, dict[str, None]] = {}
+        for recipient in recipients:
+            server, address = _route(self._config, self._store, recipient)
+            groups.setdefault(server, {})[address] = None
+        if not recipients:
+            groups[_only_server(self._config)] = {}
+        header = parse_header(spool.beginning())
+        replies: list[Reply] = []
+        for server, group in groups.items():
+            delivery = make_delivery(Envelope(sender, ()), tuple(group), header, spool)
+            replies += await self._hand_over(delivery, server)
+        return max(replies, key=lambda reply: (reply.code // 100 == 4, reply.code))
 
-def _server_delivery(server: Server, store: Store | None, reactor: Any) -> ServerDelivery:
-    marked = store is not None and store.is_marked(server.name)
+    async def _hand_over(self, delivery: Delivery, server: Server) -> list[Reply]:
+        store = self._store
+        marked = store is not None and store.is_marked(server.name)
 
-    def on_mark() -> None:
-        if store is not None:
-            with contextlib.suppress(TemporaryError):
-                store.save_mark(server.name)
+        def on_mark() -> None:
+            if store is not None:
+                with contextlib.suppress(TemporaryError):
+                    store.save_mark(server.name)
 
-    client = OdooClient(server, make_agent(reactor, server), reactor, on_mark, marked)
-    metrics = Metrics()
-    return ServerDelivery(WatchedClient(client, metrics, reactor), metrics, reactor)
+        client = OdooClient(server, self._connect(server), on_mark, marked)
+        try:
+            answer = await client.deliver(delivery)
+        except TemporaryError as error:
+            self._log(f"{server.name}: {error}")
+            return same_reply(delivery, reply_for_error(error))
+        return replies_to(delivery, answer, client.marked)
 
 
 def _store(config: Config) -> Store | None:

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from twisted.logger import Logger
-
 from mailer.alias_table import Removed, ServerList
 from mailer.declared import AliasList, Changes
 from mailer.errors import TemporaryError
@@ -44,7 +42,6 @@ _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _REVISIONS = 2**62
 _T = TypeVar("_T")
-log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +239,12 @@ class Store:
             raise TemporaryError(f"{self._path} is of a newer odoo-mailer, version {version}")
 
     def _set_aside(self, error: Exception) -> None:
+        from twisted.logger import Logger  # late: ``pipe`` does without
+
         names = (f"{FILE_NAME}.damaged-{number}" for number in itertools.count(1))
         aside = next(path for path in map(self._path.with_name, names) if not path.exists())
         os.replace(self._path, aside)
-        log.error(
+        Logger().error(
             "{path}: {error}; kept as {aside}, a new one is made",
             path=str(self._path),
             error=str(error),
@@ -261,7 +260,11 @@ def _warn_of_others(folder: str) -> None:
     owners = None if os.geteuid() == 0 else postfix_user()
     found = exposure_of(folder, owners=owners, groups=None, owner=user_name(os.geteuid()))
     if found is not None:
-        log.warn("others may change which addresses are Odoo's: {exposure}", exposure=str(found))
+        from twisted.logger import Logger
+
+        Logger().warn(
+            "others may change which addresses are Odoo's: {exposure}", exposure=str(found)
+        )
 
 
 def _version(connection: sqlite3.Connection) -> int:

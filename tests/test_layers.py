@@ -19,8 +19,10 @@ LAYERS = {
         succession throttle verdict visible yaml_text
     """,
     1: """
-        config_file descriptors exposure http_client http_failures list_rows log_repeats logs
+        asyncio_http config_file descriptors exposure handover http_client http_exchange
+        http_failures list_rows log_repeats logs
         map_files metrics odoo pages postfix spool store tls
+        twisted_http
     """,
     2: """
         connection_limit deadline delivery directory http_server listening lmtp_server
@@ -38,7 +40,12 @@ IMPURE = """
 """
 
 # Who alone imports these.
-SOLE = {"ruamel": "yaml_text", "treq": "odoo", "prometheus_client": "metrics"}
+SOLE = {
+    "ruamel": "yaml_text",
+    "treq": "twisted_http",
+    "h11": "asyncio_http",
+    "prometheus_client": "metrics",
+}
 
 FOLDER = Path(mailer.__file__).parent
 SOURCES = {
@@ -147,8 +154,8 @@ def test_no_module_has_two_layers():
         ("address", "from .web import x", ["imports mailer.web of a higher layer"]),
         ("address", "from mailer import __version__", []),
         ("config", "from ruamel.yaml import YAML", ["imports ruamel, which only yaml_text does"]),
-        ("web", "import treq", ["imports treq, which only odoo does"]),
-        ("odoo", "import treq\nfrom mailer.store import x", []),
+        ("web", "import treq", ["imports treq, which only twisted_http does"]),
+        ("twisted_http", "import treq\nfrom mailer.store import x", []),
         ("metrics", "from prometheus_client import Counter", []),
         ("store", "import sqlite3\nopen('x')", []),
         ("odoo", "from mailer.refresh import x", ["imports mailer.refresh of a higher layer"]),

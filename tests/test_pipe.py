@@ -12,9 +12,11 @@ from mailer.alias_list import AliasList
 from mailer.alias_table import Removed, ServerList
 from mailer.config import Config
 from mailer.errors import TemporaryError
+from mailer.http_client import make_agent
 from mailer.pipe import pipe
 from mailer.reply import MESSAGE_TOO_LARGE_552, UNREACHABLE_451, exit_status
 from mailer.store import FILE_NAME, Store, Stored
+from mailer.twisted_http import TwistedHttp
 
 MESSAGE = b"Subject: x\nMessage-ID: <1@example.com>\n\nbody\n"
 
@@ -66,7 +68,7 @@ class Counter:
             **self.options,
         )
         running = self.fakes.Deferred.fromCoroutine(
-            pipe(config, self.reactor, io.BytesIO(message), sender, recipients)
+            pipe(config, self.connect, io.BytesIO(message), sender, recipients)
         )
         for _ in range(100):
             self.odoo.run()
@@ -74,6 +76,12 @@ class Counter:
                 break
             self.reactor.advance(0.1)
         return self.fakes.result_of(running)
+
+    def connect(self, server):
+        """
+        Return what speaks HTTP with a server, in memory.
+        """
+        return TwistedHttp(make_agent(self.reactor, server), self.reactor)
 
     @property
     def asked(self):

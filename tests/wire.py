@@ -16,6 +16,7 @@ from mailer.http_client import make_agent
 from mailer.odoo import Delivery, OdooClient
 from mailer.spool import MessageReader, Spool
 from mailer.store import Etags
+from mailer.twisted_http import TwistedHttp
 
 TOKEN = "very-secret"
 DIGEST = "ab" * 32
@@ -97,8 +98,7 @@ class Wire:
         self.marks = []
         self.client = OdooClient(
             self.server,
-            make_agent(self.reactor, self.server),
-            self.reactor,
+            TwistedHttp(make_agent(self.reactor, self.server), self.reactor),
             lambda: self.marks.append(self.server.name),
             marked,
         )
