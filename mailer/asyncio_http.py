@@ -77,6 +77,8 @@ class AsyncioHttp:
             raise
         except TimeoutError:
             raise too_late(seconds) from None
+        except ssl.SSLError as error:
+            raise TlsError(f"TLS failed: {_said(error)}") from None
         except Exception as error:
             raise NoAnswerError(_said(error)) from None
 
@@ -152,8 +154,10 @@ class _Exchange(asyncio.Protocol):
         """
         Return the header of the answer.
         """
-        while not isinstance(event := await self.event(), h11.Response):
-            pass  # of those before it, 1xx, nothing is wanted
+        while isinstance(event := await self.event(), h11.InformationalResponse):
+            pass  # nothing is wanted of those, 1xx
+        if not isinstance(event, h11.Response):
+            raise NoAnswerError("the connection was closed before an answer")
         return event
 
     async def event(self) -> Any:
@@ -178,7 +182,10 @@ class _Exchange(asyncio.Protocol):
     async def _send(self, request: h11.Request, body: RawIOBase | None) -> None:
         self._write(request)
         while body is not None and (piece := body.read(PIECE)):
-            await asyncio.sleep(0)  # an answer may have come
+            # An answer may have come, and go with the connection if that cannot be written to:
+            # the first turn of the loop finds it, the second one reads it.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             await self._writable.wait()
             self._write(h11.Data(data=piece))
         self._write(h11.EndOfMessage())
@@ -241,6 +248,8 @@ def _trust(server: Server) -> ssl.SSLContext:
         fault = Fault(0, "ca", "a certificate in this file cannot be read")
         raise ConfigError(server.name, [fault]) from None
     context.hostname_checks_common_name = False
+    # Since Python 3.13; the daemon, too, takes what OpenSSL takes.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 
@@ -249,6 +258,6 @@ def _octets(value: str | bytes) -> bytes:
 
 
 def _said(error: BaseException) -> str:
-    if isinstance(error, h11.RemoteProtocolError):
-        return f"an answer that is no HTTP: {error}"
+    if isinstance(error, h11.ProtocolError):  # it shows what is wrong, perhaps the token
+        return "an answer that is no HTTP"
     return " ".join(str(error).split())[:200] or type(error).__name__

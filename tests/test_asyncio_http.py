@@ -281,6 +281,30 @@ def test_no_answer(site, said):
     assert TOKEN not in str(caught.value)
 
 
+@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
+def test_a_connection_that_is_closed_at_once(site, how):
+    """
+    Before the request has begun, as by a proxy in front of nobody.
+    """
+
+    def turn(connection):
+        connection.shutdown(how)
+        connection.recv(100_000)
+
+    one = site(turn)
+    with pytest.raises(NoAnswerError):
+        deliver(server_at(one.port, timeout=5.0), b"x" * 200_000)
+
+
+def test_what_is_no_http_is_not_shown(site):
+    """
+    A token in it might be spelt in another way, and not be found.
+    """
+    one = site(saying(b"HTTP/1.1 200 OK\r\nbad line " + TOKEN.encode() + b"\\ \r\n\r\n"))
+    with pytest.raises(NoAnswerError, match=r"^an answer that is no HTTP$"):
+        deliver(server_at(one.port))
+
+
 def test_a_connection_that_is_reset(site):
     """
     In the middle of an answer that could end anywhere: it is not taken for a whole one.
