@@ -4,6 +4,7 @@ What each command does; each returns its exit status.
 
 import argparse
 import dataclasses
+import gc
 import os
 import signal
 import sys
@@ -64,6 +65,7 @@ def _serve(arguments: argparse.Namespace, config: Config) -> int:
     lines = start_logging(config.log, "debug" if arguments.verbose else "info")
     from twisted.internet import reactor
 
+    gc.collect()  # what loading has left behind makes room for the list
     try:
         daemon = Daemon(lambda: _load(arguments), config, roles, reactor, raise_descriptor_limit())
     except TemporaryError as error:
