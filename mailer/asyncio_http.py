@@ -17,15 +17,21 @@ import h11
 
 from mailer.config import Server
 from mailer.errors import (
-    ConfigError,
-    Fault,
     ListError,
     MailerError,
     NoAnswerError,
     TlsError,
     UnreachableError,
 )
-from mailer.http_exchange import CONNECT_TIMEOUT, PIECE, check_coding, too_late
+from mailer.http_exchange import (
+    CONNECT_TIMEOUT,
+    NO_HTTP,
+    PIECE,
+    check_coding,
+    said,
+    too_late,
+    unreadable_ca,
+)
 
 MAX_HEADER = 65_536  # octets of an answer's header
 NEXT_ADDRESS = 0.25  # seconds until the next address of a host is tried too, RFC 8305
@@ -63,7 +69,7 @@ class AsyncioHttp:
         try:
             exchange.send(request, body)
             response = _Response(exchange, await exchange.response())
-            check_coding(response)
+            check_coding(response.field("Content-Encoding"))
         except BaseException:
             exchange.close()
             raise
@@ -245,8 +251,7 @@ def _trust(server: Server) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cadata=authorities or None)
     except (ssl.SSLError, TypeError):
-        fault = Fault(0, "ca", "a certificate in this file cannot be read")
-        raise ConfigError(server.name, [fault]) from None
+        raise unreadable_ca(server) from None
     context.hostname_checks_common_name = False
     # Since Python 3.13; the daemon, too, takes what OpenSSL takes.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -258,6 +263,4 @@ def _octets(value: str | bytes) -> bytes:
 
 
 def _said(error: BaseException) -> str:
-    if isinstance(error, h11.ProtocolError):  # it shows what is wrong, perhaps the token
-        return "an answer that is no HTTP"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return NO_HTTP if isinstance(error, h11.ProtocolError) else said(error)

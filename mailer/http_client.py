@@ -34,8 +34,8 @@ from twisted.web.iweb import (
 from zope.interface import implementer
 
 from mailer.config import Server
-from mailer.errors import ConfigError, EarlyAnswerError, Fault, ListError, NoAnswerError
-from mailer.http_exchange import CONNECT_TIMEOUT, PIECE
+from mailer.errors import EarlyAnswerError, ListError, NoAnswerError
+from mailer.http_exchange import CONNECT_TIMEOUT, PIECE, check_coding, unreadable_ca
 from mailer.tls import StrictPolicy
 
 KEEP_CONNECTION = 10  # seconds: web servers wait longer, so they seldom close first
@@ -131,14 +131,15 @@ class PlainAgent:
     def _check(self, response: IResponse) -> IResponse:
         keeps = tuple(response.version) == (b"HTTP", 1, 1)
         self._agent = self._pooled if keeps else self._single
-        coding = header_of(response, "Content-Encoding")
-        if coding not in (None, "", "identity"):
+        try:
+            check_coding(header_of(response, "Content-Encoding"))
+        except NoAnswerError:
             unread: Deferred[list[bytes]] = Deferred()
             unread.addErrback(lambda _: None)  # however it ends
             content = _Content(0, whole=False, done=unread)
             response.deliverBody(content)
             content.stop()  # it may never come, and nobody waits for it any more
-            raise NoAnswerError("an answer in a content coding that was not asked for")
+            raise
         return response
 
 
@@ -278,6 +279,5 @@ def _certificates(server: Server) -> list[Certificate]:
     except crypto.Error:
         certificates = []
     if not certificates:
-        fault = Fault(0, "ca", "a certificate in this file cannot be read")
-        raise ConfigError(server.name, [fault])
+        raise unreadable_ca(server)
     return certificates

@@ -6,9 +6,11 @@ from collections.abc import Coroutine, Mapping
 from io import RawIOBase
 from typing import Any, Protocol, TypeVar
 
-from mailer.errors import NoAnswerError
+from mailer.config import Server
+from mailer.errors import ConfigError, Fault, NoAnswerError
 
 CONNECT_TIMEOUT = 10  # seconds
+NO_HTTP = "an answer that is no HTTP"  # whatever the parser says, which may show all of it
 PIECE = 65_536  # octets of a message that are read at once
 
 _T = TypeVar("_T")
@@ -78,15 +80,33 @@ class Http(Protocol):
         """
 
 
-def check_coding(response: Response) -> None:
+def check_coding(coding: str | None) -> None:
     """
     Make sure that an answer has no content coding: of a broken one nobody would notice.
+
+    Args:
+        coding: Its ``Content-Encoding``.
 
     Raises:
         NoAnswerError: It has one, which was not asked for.
     """
-    if response.field("Content-Encoding") not in (None, "", "identity"):
+    if coding not in (None, "", "identity"):
         raise NoAnswerError("an answer in a content coding that was not asked for")
+
+
+def unreadable_ca(server: Server) -> ConfigError:
+    """
+    Return what is raised where the ``ca`` of a server holds no certificates.
+    """
+    fault = Fault(0, "ca", "a certificate in this file cannot be read")
+    return ConfigError(server.name, [fault])
+
+
+def said(error: BaseException) -> str:
+    """
+    Return what an error says, on one line of at most 200 characters.
+    """
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def too_late(seconds: float) -> NoAnswerError:

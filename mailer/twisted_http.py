@@ -19,7 +19,7 @@ from twisted.web.iweb import IAgent, IResponse
 
 from mailer.errors import MailerError, NoAnswerError, TlsError, UnreachableError
 from mailer.http_client import BodyProducer, header_of, read_pieces
-from mailer.http_exchange import too_late
+from mailer.http_exchange import NO_HTTP, said, too_late
 
 # A session cookie of Odoo chooses a database; every call stands by itself.
 _NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
@@ -117,6 +117,5 @@ def _translated(error: Exception) -> UnreachableError | TlsError:
 
 
 def _said(error: BaseException) -> str:
-    if isinstance(error, ValueError):  # of Twisted's parser, which tells what it unpacked
-        return "an answer that is no HTTP"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    # A ValueError is of Twisted's parser, which tells what it unpacked.
+    return NO_HTTP if isinstance(error, ValueError) else said(error)
