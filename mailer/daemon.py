@@ -147,6 +147,8 @@ class Daemon(Service):
     def startService(self) -> None:
         super().startService()
         sys.setswitchinterval(SWITCH_INTERVAL)
+        if self._roles.socketmap:
+            self._socketmap.quick_reader.lead()
         for port in self._ports.values():
             port.startService()
             log.info("listening on {place}", place=str(port.listen))

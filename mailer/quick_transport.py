@@ -3,9 +3,10 @@ Reads and writes connections faster than the reactor itself would.
 
 All those that have something to say are read in one turn of the reactor, and what they are
 told is sent in the same: Twisted makes three calls through its log for each, and sends at its
-next turn. Only what goes well is done here. At the end of a connection, at an error, and for a
-peer that does not take what it is sent, the connection goes back to its transport for good,
-which finds the same and does what it always does.
+next turn. One reader may lead: the reactor then makes turns of its own only where there is
+anything else to do. Only what goes well is done here. At the end of a connection, at an error,
+and for a peer that does not take what it is sent, the connection goes back to its transport for
+good, which finds the same and does what it always does.
 
 Where there is no epoll(7), and for TLS, nothing is different from usual.
 """
@@ -23,6 +24,7 @@ from zope.interface import implementer
 MAX_READ = 65_536  # octets at once, as Twisted
 MAX_READY = 64  # connections at once
 ENOUGH = 4096  # octets of many in one turn, some hundred lookups
+LONGEST_TURN = 3600.0  # seconds, where the reactor has no timer
 
 Receive = Callable[[bytes], None]
 
@@ -44,7 +46,27 @@ class QuickReader:
         self._name = name
         self._first = first
         self._epoll: Any = None
+        self._others = (-1, 0)  # what the epoll instance says if the reactor has something to do
+        self._left = False  # a connection, in this turn
         self._reads: dict[int, Callable[[], int]] = {}
+
+    def lead(self) -> None:
+        """
+        Have the reactor wait here, for all it waits for itself, and not the other way round.
+
+        To be called before there are connections. A turn in which there is nothing but what is
+        read here then costs half as much; nothing that is read here may set a timer, unless its
+        connection leaves. Another reactor than that of epoll(7) leads itself.
+        """
+        if not hasattr(select, "epoll"):
+            return
+        from twisted.internet.epollreactor import EPollReactor
+
+        if isinstance(self._reactor, EPollReactor):
+            self._epoll = select.epoll()
+            self._others = (self._reactor._poller.fileno(), select.EPOLLIN)
+            self._epoll.register(*self._others)
+            setattr(self._reactor, "doIteration", self._turn)  # noqa: B010  for mypy a method
 
     def transport_for(self, transport: Any, receive: Receive) -> Any:
         """
@@ -79,6 +101,7 @@ class QuickReader:
         """
         if self._reads.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
+            self._left = True
 
     def fileno(self) -> int:
         """Of the epoll instance, which is readable while a connection is."""
@@ -108,6 +131,27 @@ class QuickReader:
         if self._first is None or self._first._epoll is None:
             return 0
         return self._first._read_ready()
+
+    def _turn(self, timeout: float | None) -> None:
+        """
+        A turn of the reactor, which lasts while there is nothing but what is read here.
+
+        Args:
+            timeout: Seconds until the next timer; None if there is none.
+        """
+        wait = LONGEST_TURN if timeout is None else timeout
+        end = self._reactor.seconds() + wait
+        self._left = False
+        while wait >= 0:
+            ready = self._epoll.poll(wait, MAX_READY)
+            for descriptor, _ in ready:
+                self._read(descriptor)
+            if self._others in ready:
+                self._reactor.doPoll(0)
+                return
+            if self._left or not ready:
+                return
+            wait = end - self._reactor.seconds()
 
     def _read_ready(self) -> int:
         octets, first, ready = 0, 0, self._epoll.poll(0, MAX_READY)

@@ -5,12 +5,14 @@ Tests for mailer.quick_transport, on real sockets and a reactor that is turned b
 import contextlib
 import select
 import socket
+import threading
+from types import SimpleNamespace
 
 import pytest
 from twisted.internet import unix
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import globalLogPublisher
 
 from mailer.quick_transport import ENOUGH, MAX_READ, QuickReader
@@ -61,9 +63,11 @@ class Listener:
     A listening socket, the reactor that serves it, and connections to it.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, leads):
         self.reactor = EPollReactor()
         self.reader = QuickReader(self.reactor, "doubling")
+        if leads:
+            self.reader.lead()
         factory = Factory.forProtocol(Doubling)
         factory.reader, factory.protocols = self.reader, []
         self.protocols = factory.protocols
@@ -91,10 +95,17 @@ class Listener:
         for _ in range(2000):
             if until is not None and until():
                 return
-            if until is None and not select.select([self.reactor._poller], [], [], 0)[0]:
+            if until is None and not self.is_waited_for():
                 return
             self.reactor.iterate(0.05)
         raise AssertionError("it does not come to that")
+
+    def is_waited_for(self):
+        """
+        Say whether there is something to do for the reactor or the reader.
+        """
+        waiting = [self.reactor._poller, *filter(None, [self.reader._epoll])]
+        return bool(select.select(waiting, [], [], 0)[0])
 
     def close(self):
         for client in self.clients:
@@ -104,18 +115,19 @@ class Listener:
         self.turn(lambda: stopped.called)
         for reader in self.reactor.removeAll():
             reader.connectionLost(None)
+        self.reader.connectionLost(None)
         self.reactor._poller.close()
         for descriptor in (self.reactor.waker.i, self.reactor.waker.o):
             with contextlib.suppress(OSError):
                 socket.socket(fileno=descriptor).close()
 
 
-@pytest.fixture
-def listener(tmp_path):
+@pytest.fixture(params=[False, True], ids=["reads", "leads"])
+def listener(request, tmp_path):
     """
     A listener of the doubling protocol.
     """
-    made = Listener(tmp_path / "socket")
+    made = Listener(tmp_path / "socket", request.param)
     yield made
     made.close()
 
@@ -311,6 +323,8 @@ def test_without_descriptors_the_transport_reads(listener, monkeypatch):
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(select, "epoll", none_left)
+    if listener.reader._epoll is not None:  # there is one already, which is full
+        monkeypatch.setattr(listener.reader, "add", lambda *_: none_left())
     client, protocol = listener.connect()
     client.sendall(b"abc")
     listener.turn(lambda: protocol.slowly)
@@ -415,3 +429,116 @@ def test_other_transports_are_left_alone(listener):
     transport = StringTransport()
     assert transport is listener.reader.transport_for(transport, bytes)
     assert {} == listener.reader._reads
+
+
+@pytest.fixture
+def leading(tmp_path):
+    """
+    A listener whose reader leads.
+    """
+    made = Listener(tmp_path / "socket", leads=True)
+    yield made
+    made.close()
+
+
+def asking(leading, until):
+    """
+    Have a client ask on in a thread, at once after each answer; return how often it did.
+    """
+    client, _ = leading.connect()
+    done, asked = threading.Event(), []
+
+    def ask():
+        while not done.is_set():
+            client.sendall(b"a")
+            asked.append(client.recv(100))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        leading.turn(until)
+    finally:
+        done.set()
+        while thread.is_alive():
+            leading.reactor.iterate(0.01)
+    assert {b"aa"} == set(asked)
+    return len(asked)
+
+
+def test_a_turn_has_as_many_lookups_as_come(leading, monkeypatch):
+    """
+    The reactor makes one for all of them, until its next timer.
+    """
+    turns = []
+    whole = leading.reactor.runUntilCurrent
+    monkeypatch.setattr(leading.reactor, "runUntilCurrent", lambda: (turns.append(1), whole()))
+    timed = []
+    leading.reactor.callLater(0.05, timed.append, True)
+    asked = asking(leading, lambda: timed)
+    assert asked > 5 * len(turns), (asked, len(turns))
+
+
+def test_the_reactor_has_its_turn_while_lookups_go_on(leading):
+    """
+    Its own descriptors, and what other threads have to say.
+    """
+    near, far = socket.socketpair()
+    heard = []
+    server = unix.Server(near, Protocol(), None, None, 0, leading.reactor)
+    server.protocol.dataReceived = heard.append
+    server.startReading()
+    threading.Timer(0.02, far.sendall, [b"mail"]).start()
+    threading.Timer(0.04, leading.reactor.callFromThread, [heard.append, b"thread"]).start()
+    asking(leading, lambda: len(heard) == 2)
+    assert [b"mail", b"thread"] == heard
+    server.stopReading()
+    near.close()
+    far.close()
+
+
+def test_a_turn_ends_when_a_connection_has_left(leading, monkeypatch):
+    """
+    For what that leaves to the reactor's timers is due at once.
+    """
+    client, protocol = leading.connect()
+    other, _ = leading.connect()
+    epoll, waits = leading.reader._epoll, []
+
+    def poll(wait, count):
+        waits.append(wait)
+        return epoll.poll(min(wait, 0.01), count)
+
+    watched = SimpleNamespace(poll=poll, unregister=epoll.unregister)
+    monkeypatch.setattr(leading.reader, "_epoll", watched)
+    other.sendall(b"abc")
+    leading.reactor.doIteration(60)
+    assert len(waits) == 2  # nothing came after the answer
+    client.sendall(b"break")
+    leading.reactor.doIteration(60)
+    assert len(waits) == 3
+    monkeypatch.undo()
+    leading.turn(lambda: protocol.lost)
+
+
+def test_a_reactor_that_ends_does_not_wait(leading):
+    """
+    In its last turn it asks for none; one lookup more makes no difference.
+    """
+    client, _ = leading.connect()
+    client.sendall(b"abc")
+    leading.reactor.doIteration(False)
+    assert b"abcabc" == client.recv(100)
+    leading.reactor.doIteration(False)
+
+
+def test_another_reactor_leads_itself(monkeypatch):
+    """
+    One without epoll, or on a system without.
+    """
+    reactor = MemoryReactorClock()
+    QuickReader(reactor, "x").lead()
+    assert not hasattr(reactor, "doIteration")
+    other = SimpleNamespace()
+    monkeypatch.delattr(select, "epoll")
+    QuickReader(other, "x").lead()
+    assert {} == vars(other)
