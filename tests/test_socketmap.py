@@ -14,10 +14,13 @@ from mailer.alias_table import ServerList, merge
 from mailer.errors import ProtocolError
 from mailer.socketmap import (
     MAX_KEY,
+    MAX_PREPARED,
+    MAX_PREPARED_REPLY,
     MAX_REQUEST,
     NOTFOUND,
     OUTCOMES,
     PERM_NO_MAP,
+    Prepared,
     RequestReader,
     answer,
     netstring,
@@ -226,3 +229,26 @@ def test_any_request_has_an_answer(beginning, rest):
     assert said in (NOTFOUND, PERM_NO_MAP) or said.startswith(b"OK ")
     assert outcome in OUTCOMES
     assert outcome[1] == said.partition(b" ")[0].decode().lower()
+
+
+def test_what_was_said_is_found_by_what_comes():
+    """
+    By the octets of the whole request.
+    """
+    prepared = Prepared(TABLE, 0.0)
+    said = answer(TABLE, b"aliases \xc3\xa9t\xc3\xa9@x", 0.0)
+    prepared.add(b"aliases \xc3\xa9t\xc3\xa9@x", said)
+    assert {b"15:aliases \xc3\xa9t\xc3\xa9@x,": said} == prepared.replies
+
+
+def test_long_replies_are_not_kept():
+    """
+    Nor more than there is room for, however many addresses are tried.
+    """
+    prepared = Prepared(TABLE, 0.0)
+    outcome = ("aliases", "ok")
+    prepared.add(b"long", (b"x" * (MAX_PREPARED_REPLY + 1), outcome))
+    assert {} == prepared.replies
+    for number in range(MAX_PREPARED + 1):
+        prepared.add(b"%d" % number, (b"x" * MAX_PREPARED_REPLY, outcome))
+    assert MAX_PREPARED == len(prepared.replies)
