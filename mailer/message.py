@@ -18,8 +18,8 @@ from mailer.visible import one_line
 MAX_HEADER = 262_144  # octets; fields beyond are left as they are
 MAX_RECEIVED = 4096  # octets of a field Received that are searched; Postfix's own has fewer
 
-# A "From " line goes with what stands before it: Python's parser skips it, and adds a
-# continuation line behind it to the field before it.
+# A "From " line goes with what stands before it: Python's parser skips it, with the
+# continuation lines behind it.
 _NAME = rb"[\x21-\x39\x3b-\x7e]*+:"
 _MORE = rb"[\t ]|From "
 _REST_OF_LINE = rb"[^\r\n]*+(?:\r\n|\n|\r)?"
@@ -27,6 +27,7 @@ _HEADER = re.compile(rb"(?:(?:%b|%b)%b)*+" % (_NAME, _MORE, _REST_OF_LINE))
 _LEAD = re.compile(rb"(?:(?:%b)%b)*+" % (_MORE, _REST_OF_LINE))
 _REST_OF_FIELD = re.compile(rb"%b(?:(?:%b)%b)*+" % (_REST_OF_LINE, _MORE, _REST_OF_LINE))
 _TO_LAST_FIELD = re.compile(rb"(?s:.*[\r\n])?(?=%b)" % _NAME)
+_FROM_LINE = re.compile(rb"[\r\n]From ")
 _QUEUE_ID = re.compile(rb"\(Postfix[^)]*\)(?:\s+with\s+\S+)?\s+id\s+([0-9A-Za-z]{5,40})\b")
 
 
@@ -159,7 +160,7 @@ def _last_line_of_body(header: bytes) -> int:
 
 
 def _value(field: bytes) -> bytes:
-    return b" ".join(field.partition(b":")[2].split())
+    return b" ".join(_FROM_LINE.split(field.partition(b":")[2], 1)[0].split())
 
 
 def _queue_id(received: bytes) -> str:

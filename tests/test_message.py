@@ -251,6 +251,8 @@ def test_a_field_across_the_limit_is_whole(beyond):
 @given(MESSAGES | st.binary(), st.lists(ADDRESSES, min_size=1, max_size=3))
 @example(b" , b@x\r\nMessage-ID: <1@y>\r\n\r\n", ["a@x"])
 @example(b"From s@y\r\n\r\n", ["a@x"])
+@example(b"Message-ID:\r\nFrom s@y\r\nDelivered-To: old@x\r\n", ["a@x"])
+@example(b"Message-ID:\r\nFrom s@y\r\n folded\r\nSubject: x\r\n", ["a@x"])
 @example(b"X: y\rDelivered-To: b@x\r\n\nDelivered-To: body@x\r\n", ["a@x"])
 @pytest.mark.parametrize("rules", [policy.SMTP, policy.compat32], ids=["SMTP", "compat32"])
 def test_python_sees_exactly_our_recipients(rules, message, recipients):
