@@ -16,15 +16,12 @@ class Deadline:
 
     Args:
         passed: Called once for each time that it passes.
-
-    Attributes:
-        at: Seconds of the clock; None while it is not set. What is set may be put off here.
     """
 
     def __init__(self, clock: IReactorTime, passed: Callable[[], None]) -> None:
         self._clock = clock
         self._passed = passed
-        self.at: float | None = None
+        self._at: float | None = None
         self._timer: IDelayedCall | None = None
         self._timer_at = 0.0
 
@@ -35,7 +32,7 @@ class Deadline:
         Args:
             at: Seconds of the clock; what is over passes at once, but not from here.
         """
-        self.at = at
+        self._at = at
         if self._timer is not None and at < self._timer_at:
             self._stop_timer()
         if self._timer is None:
@@ -45,13 +42,13 @@ class Deadline:
         """
         Let it not pass, until it is set again.
         """
-        self.at = None
+        self._at = None
 
     def end(self) -> None:
         """
         Clear it, and leave nothing to the clock.
         """
-        self.at = None
+        self._at = None
         self._stop_timer()
 
     def _start_timer(self, at: float) -> None:
@@ -65,10 +62,10 @@ class Deadline:
 
     def _look(self) -> None:
         self._timer = None
-        if self.at is None:
+        if self._at is None:
             return
-        if self._clock.seconds() < self.at:
-            self._start_timer(self.at)
+        if self._clock.seconds() < self._at:
+            self._start_timer(self._at)
         else:
-            self.at = None
+            self._at = None
             self._passed()

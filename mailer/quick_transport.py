@@ -24,7 +24,7 @@ from zope.interface import implementer
 MAX_READ = 65_536  # octets at once, as Twisted
 MAX_READY = 64  # connections at once
 ENOUGH = 4096  # octets of many in one turn, some hundred lookups
-LONGEST_TURN = 3600.0  # seconds, where the reactor has no timer
+LONGEST_TURN = 3600.0  # seconds, where the reactor has no timer or the clock is put back
 
 Receive = Callable[[bytes], None]
 
@@ -151,7 +151,7 @@ class QuickReader:
                 return
             if self._left or not ready:
                 return
-            wait = end - self._reactor.seconds()
+            wait = min(end - self._reactor.seconds(), LONGEST_TURN)
 
     def _read_ready(self) -> int:
         octets, first, ready = 0, 0, self._epoll.poll(0, MAX_READY)
@@ -161,7 +161,7 @@ class QuickReader:
                     first += self.give_way()
                 octets += self._read(descriptor)
             # Who is alone takes its time; and the reactor has others to see to.
-            again = len(ready) > 1 and octets < ENOUGH
+            again = len(ready) - (self._others in ready) > 1 and octets < ENOUGH
             ready = self._epoll.poll(0, MAX_READY) if again else ()
         return octets
 

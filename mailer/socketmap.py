@@ -4,6 +4,7 @@ Postfix's socketmap protocol: framing, requests and answers.
 Source: socketmap_table(5), PROTOCOL and REPLY FORMAT; cr.yp.to/proto/netstrings.txt.
 """
 
+import weakref
 from collections.abc import Callable
 
 from mailer.alias_table import AliasTable
@@ -13,7 +14,7 @@ MAX_KEY = 10_000  # octets; the map name and a space come on top
 MAX_REQUEST = len(b"transport ") + MAX_KEY
 PREPARED_FOR = 1.0  # seconds; Postfix asks each of two things twice for a message, within some ms
 MAX_PREPARED = 4096  # replies
-MAX_PREPARED_REPLY = 512  # octets
+MAX_PREPARED_OCTETS = 512  # of request and reply
 _MAX_DIGITS = len(str(MAX_REQUEST))
 _COMMA = 0x2C
 _ZERO = 0x30
@@ -139,27 +140,29 @@ class Prepared:
     What was said in the last moment, for whoever asks the same again.
 
     Args:
-        table: What was said of; another table says other things.
         now: Seconds, Unix time.
 
     Attributes:
+        table: Gives what was said of, another table says other things; None when it is gone.
         until: Seconds, Unix time, from when on it is of no more use.
         replies: By the request as it comes, a netstring.
     """
 
     def __init__(self, table: AliasTable, now: float) -> None:
-        self.table = table
+        # Whoever holds a table last, frees a list of a million; that is not for a lookup to do.
+        self.table = weakref.ref(table)
         self.until = now + PREPARED_FOR
         self.replies: dict[bytes, Said] = {}
 
     def add(self, request: bytes, said: Said) -> None:
         """
-        Keep what was said, if it is short and there is not too much.
+        Keep what was said, if both are short and there is not too much.
 
         Args:
             request: Map name, space, key.
         """
-        if len(said[0]) <= MAX_PREPARED_REPLY and len(self.replies) < MAX_PREPARED:
+        octets = len(request) + len(said[0])
+        if octets <= MAX_PREPARED_OCTETS and len(self.replies) < MAX_PREPARED:
             self.replies[netstring(request)] = said
 
 

@@ -53,7 +53,7 @@ class SocketmapProtocol(Protocol):
         if not replies:
             replies = self.factory.answer(self._reader.receive_data(data), now)
         if replies:
-            self._idle.at = now + IDLE_TIMEOUT
+            self._idle.set(now + IDLE_TIMEOUT)
             self.transport.write(replies)
         if self._reader.fault:
             self._cut()
@@ -122,7 +122,7 @@ class SocketmapFactory(Factory):
             now: Seconds, Unix time.
         """
         prepared, table = self._prepared, self.directory.table
-        if prepared.table is not table or now >= prepared.until:
+        if prepared.table() is not table or now >= prepared.until:
             prepared = self._prepared = Prepared(table, now)
         said = prepared.replies.get(request)
         if said is None:
@@ -149,7 +149,7 @@ class SocketmapFactory(Factory):
             replies.append(reply)
             if self._log_lookups:
                 log.debug("{request!r}: {reply!r}", request=request, reply=reply)
-            elif prepared.table is table:
+            elif prepared.table() is table:
                 prepared.add(request, said)
         self._lookups.took(self._clock.seconds() - now, len(requests))
         return b"".join(replies)

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import globalLogPublisher
 
-from mailer.quick_transport import ENOUGH, MAX_READ, QuickReader
+from mailer.quick_transport import ENOUGH, LONGEST_TURN, MAX_READ, QuickReader
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="this system has no epoll")
 
@@ -531,14 +531,34 @@ def test_a_reactor_that_ends_does_not_wait(leading):
     leading.reactor.doIteration(False)
 
 
-def test_another_reactor_leads_itself(monkeypatch):
+def test_a_clock_that_is_put_back_by_years(leading, monkeypatch):
     """
-    One without epoll, or on a system without.
+    It is waited for, but never for longer than the system knows.
+    """
+    client, _ = leading.connect()
+    waits, now = [], iter([1e9, 0.0])
+    epoll = leading.reader._epoll
+
+    def poll(wait, count):
+        waits.append(wait)
+        return epoll.poll(min(wait, 0.01), count)
+
+    monkeypatch.setattr(leading.reader, "_epoll", SimpleNamespace(poll=poll))
+    monkeypatch.setattr(leading.reactor, "seconds", lambda: next(now))
+    client.sendall(b"abc")
+    leading.reactor.doIteration(60)
+    monkeypatch.undo()
+    assert [60, LONGEST_TURN] == waits
+
+
+def test_another_reactor_leads_itself(listener, monkeypatch):
+    """
+    One without epoll, and that of a system without.
     """
     reactor = MemoryReactorClock()
     QuickReader(reactor, "x").lead()
     assert not hasattr(reactor, "doIteration")
-    other = SimpleNamespace()
+    before = listener.reactor.doIteration
     monkeypatch.delattr(select, "epoll")
-    QuickReader(other, "x").lead()
-    assert {} == vars(other)
+    QuickReader(listener.reactor, "x").lead()
+    assert before == listener.reactor.doIteration

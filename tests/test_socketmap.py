@@ -15,7 +15,7 @@ from mailer.errors import ProtocolError
 from mailer.socketmap import (
     MAX_KEY,
     MAX_PREPARED,
-    MAX_PREPARED_REPLY,
+    MAX_PREPARED_OCTETS,
     MAX_REQUEST,
     NOTFOUND,
     OUTCOMES,
@@ -241,14 +241,25 @@ def test_what_was_said_is_found_by_what_comes():
     assert {b"15:aliases \xc3\xa9t\xc3\xa9@x,": said} == prepared.replies
 
 
-def test_long_replies_are_not_kept():
+@pytest.mark.parametrize(
+    ("request_", "reply"), [(1, MAX_PREPARED_OCTETS), (MAX_PREPARED_OCTETS, 1)]
+)
+def test_what_is_long_is_not_kept(request_, reply):
     """
-    Nor more than there is room for, however many addresses are tried.
+    Request or reply.
     """
     prepared = Prepared(TABLE, 0.0)
-    outcome = ("aliases", "ok")
-    prepared.add(b"long", (b"x" * (MAX_PREPARED_REPLY + 1), outcome))
+    prepared.add(b"x" * request_, (b"x" * reply, ("aliases", "ok")))
     assert {} == prepared.replies
+
+
+def test_no_more_is_kept_than_there_is_room_for():
+    """
+    However many addresses are tried.
+    """
+    prepared = Prepared(TABLE, 0.0)
     for number in range(MAX_PREPARED + 1):
-        prepared.add(b"%d" % number, (b"x" * MAX_PREPARED_REPLY, outcome))
+        request_ = b"%d" % number
+        reply = b"x" * (MAX_PREPARED_OCTETS - len(request_))
+        prepared.add(request_, (reply, ("aliases", "ok")))
     assert MAX_PREPARED == len(prepared.replies)

@@ -2,12 +2,15 @@
 Tests for mailer.socketmap_server.
 """
 
+import gc
+import weakref
+
 import pytest
 from twisted.internet.testing import StringTransportWithDisconnection
 
 from mailer.alias_list import AliasList
 from mailer.alias_table import Removed, ServerList
-from mailer.socketmap import MAX_PREPARED_REPLY, PREPARED_FOR, netstring
+from mailer.socketmap import MAX_PREPARED_OCTETS, PREPARED_FOR, netstring
 from mailer.socketmap_server import IDLE_TIMEOUT, SocketmapFactory
 
 LIST = AliasList({"info@example.com": ("odoo@example.com",)}, transport={"odoo@example.com": ""})
@@ -228,6 +231,20 @@ def test_what_is_asked_again_is_answered_and_counted_again(server):
     assert ["info@example.com"] * 2 == looked_up
 
 
+def test_what_was_answered_keeps_no_table(server):
+    """
+    The next lookup would have to free a whole list.
+    """
+    connection = server.connect()
+    connection.send(INFO)
+    old = weakref.ref(server.directory.table)
+    successor = ServerList("odoo", AliasList())
+    server.directory.publish(successor, server.directory.merged_with(successor))
+    gc.collect()
+    assert old() is None
+    assert netstring(b"NOTFOUND ") == connection.send(INFO)
+
+
 def test_a_time_of_grace_ends_a_moment_later_at_most(server, fakes):
     """
     What is asked without end is not answered without end.
@@ -262,7 +279,7 @@ def test_a_reply_too_long_to_keep_is_given_again(server, fakes):
     """
     It is made anew each time.
     """
-    targets = tuple(f"{number}@example.com" for number in range(MAX_PREPARED_REPLY // 10))
+    targets = tuple(f"{number}@example.com" for number in range(MAX_PREPARED_OCTETS // 10))
     declared = AliasList({"all@example.com": targets})
     server.factory.directory = fakes.make_directory(ServerList("odoo", declared))
     connection = server.connect()
