@@ -132,6 +132,17 @@ def cpu_ns(pid: int) -> int:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir())
 
 
+def all_cpu_ns() -> int:
+    """
+    Return the nanoseconds of processor time of everything on this machine so far.
+
+    Source: proc_stat(5): user, nice, system, idle, iowait, irq, softirq.
+    """
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split()[1:8]]
+    used = sum(ticks) - ticks[3] - ticks[4]
+    return used * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ground import PRIORITY, Figures, Ground, set_session_niceness
+from ground import PRIORITY, Figures, Ground, all_cpu_ns, cpu_ns, set_session_niceness
 from mail_host import short_folder
 from postfix import DOMAIN, Postfix
 from rounds import Rounds, measure_in_turn
 from servers import Served, c_socketmap, daemon
+from targets import INLINE
 from waiting import eventually
 
 NEXTHOP = "discard:"  # what becomes of the mail afterwards costs the same for all
@@ -20,9 +21,11 @@ SESSIONS = 8
 SIZE = 5_000  # octets
 WARM_UP = 200  # messages
 LOAD = "8 sessions, 5 kB"
-OURS, INLINE = "odoo-mailer", "odoo-mailer, transport_maps inline:"
-SERVERS = (OURS, INLINE, "C", "hash", "lmdb")
-SOCKETS = {OURS: "odoo-map", INLINE: "odoo-map", "C": "c-map"}
+SERVERS: dict[str, tuple[Served, str]] = {
+    "odoo-mailer": (daemon, "odoo-map"),
+    "C": (c_socketmap, "c-map"),
+}
+MAPS = (*SERVERS, *(f"{server}{INLINE}" for server in SERVERS), "hash", "lmdb")
 
 
 def measure(rounds: int, messages: int) -> dict[str, Rounds]:
@@ -30,6 +33,8 @@ def measure(rounds: int, messages: int) -> dict[str, Rounds]:
     Return the figures of all maps.
 
     Args:
+        rounds: Many, of few messages: what a Postfix accepts differs by a third from one second
+            to the next, whoever serves its maps.
         messages: In each round. No two have the same recipient, so that no cache of Postfix
             spares it a lookup.
     """
@@ -45,27 +50,29 @@ def measure(rounds: int, messages: int) -> dict[str, Rounds]:
         try:
 
             def one(server: str, _: object) -> dict[str, Figures]:
-                with _maps(server, here, postfix) as maps:
-                    return {LOAD: _accepted(postfix, messages, maps)}
+                with _maps(server, here, postfix) as (maps, pid):
+                    return {LOAD: _accepted(postfix, messages, maps, pid)}
 
-            return {"servers": measure_in_turn(rounds, SERVERS, [LOAD], one)}
+            return {"servers": measure_in_turn(rounds, MAPS, [LOAD], one)}
         finally:
             postfix.stop()
 
 
 @contextmanager
-def _maps(server: str, here: Ground, postfix: Postfix) -> Iterator[dict[str, str]]:
+def _maps(maps: str, here: Ground, postfix: Postfix) -> Iterator[tuple[dict[str, str], int | None]]:
     """
-    Yield the parameters of main.cf; the server that they need runs.
+    Yield the parameters of main.cf, and the process of the server that they need; it runs.
     """
-    if server in SOCKETS:
-        serve: Served = c_socketmap if server == "C" else daemon
-        with serve(here):
-            table = f"socketmap:unix:private/{SOCKETS[server]}"
-            transport = (
-                f"inline:{{{DOMAIN}={NEXTHOP}}}" if server == INLINE else f"{table}:transport"
+    server, inline, _ = maps.partition(INLINE)
+    if server in SERVERS:
+        serve, name = SERVERS[server]
+        with serve(here) as served:
+            table = f"socketmap:unix:private/{name}"
+            transport = f"inline:{{{DOMAIN}={NEXTHOP}}}" if inline else f"{table}:transport"
+            yield (
+                {"virtual_alias_maps": f"{table}:aliases", "transport_maps": transport},
+                served.pid,
             )
-            yield {"virtual_alias_maps": f"{table}:aliases", "transport_maps": transport}
         return
     values = {"virtual_alias_maps": "{0}", "transport_maps": NEXTHOP}
     parameters = {}
@@ -74,21 +81,35 @@ def _maps(server: str, here: Ground, postfix: Postfix) -> Iterator[dict[str, str
         path.write_text("".join(f"{name} {value.format(name)}\n" for name in here.names))
         postfix.command("postmap", f"{server}:{path}")
         parameters[parameter] = f"{server}:{path}"
-    yield parameters
+    yield parameters, None
 
 
-def _accepted(postfix: Postfix, messages: int, maps: dict[str, str]) -> Figures:
+def _accepted(postfix: Postfix, messages: int, maps: dict[str, str], server: int | None) -> Figures:
+    """
+    Return the messages accepted in a second, and the processor time of one until it is gone.
+    """
     with postfix.changed(maps):
         _send(postfix, WARM_UP)
         _wait_for_queue(postfix)
+        before = _used(server)
         seconds = _send(postfix, messages)
         _wait_for_queue(postfix)
+        used = [now - then for now, then in zip(_used(server), before, strict=True)]
     text = postfix.log_text()
     assert "status=deferred" not in text, postfix.log_line("status=deferred")
     postfix.log.write_text("")
     discarded = text.count("status=sent")
     assert discarded == WARM_UP + messages, f"{discarded} of {messages} were discarded"
-    return {"messages_per_second": round(messages / seconds, 1)}
+    server_us, all_us = (round(ns / messages / 1000, 1) for ns in used)
+    rate = round(messages / seconds, 1)
+    return {"messages_per_second": rate, "server_us": server_us, "all_us": all_us}
+
+
+def _used(server: int | None) -> tuple[int, int]:
+    """
+    Return the nanoseconds of processor time of the server, if there is one, and of all.
+    """
+    return (0 if server is None else cpu_ns(server)), all_cpu_ns()
 
 
 def _send(postfix: Postfix, messages: int) -> float:

@@ -182,10 +182,15 @@ def _postfix(results: Results) -> str:
     rows = []
     for server in servers:
         load = next(iter(servers[server]))
-        rate = results.middle("postfix", "servers", server, load, MESSAGES)
+        middle = [
+            results.middle("postfix", "servers", server, load, name)
+            for name in (MESSAGES, "server_us", "all_us")
+        ]
         ratios = [results.ratio("postfix", server, one, load, MESSAGES) for one in ("C", "hash")]
-        rows.append((server, number(rate), *map(number, ratios)))
-    return table(("maps", "messages a second", "of C", "of hash:"), rows)
+        cells = map(number, [middle[0], *ratios, *middle[1:], middle[1] / middle[2]])
+        rows.append((server, *cells))
+    processor = ("processor µs a message: server", "all together", "the server's share")
+    return table(("maps", "messages a second", "of C", "of hash:", *processor), rows)
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
