@@ -46,8 +46,16 @@ def sites():
     return _module("sites")
 
 
+@pytest.fixture(scope="session")
+def certificates():
+    """
+    The authorities of ``blackbox/certificates.py``.
+    """
+    return _module("blackbox/certificates")
+
+
 def _module(name):
-    path = Path(__file__).with_name(f"{name}.py")
+    path = Path(__file__).parent / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -5,17 +5,11 @@ Tests for mailer.asyncio_http: the client of Odoo on it, and servers on real soc
 import asyncio
 import datetime
 import io
-import ipaddress
 import socket
-import ssl
 import threading
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mailer.asyncio_http import MAX_HEADER, AsyncioHttp
 from mailer.config import Server, Token
@@ -453,68 +447,12 @@ def test_an_ipv6_address(site):
     assert b"Host: [::1]:%d\r\n" % one.port in one.received[0]
 
 
-class Authority:
-    """
-    Makes certificates.
-    """
-
-    def __init__(self):
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Ours")])
-        self.pem = _pem(self._signed(self._name, self._key, (), DAY, True))
-
-    def context(self, folder, *names, lasts=DAY):
-        """
-        Return what a server shows as its certificate, of these names.
-        """
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        private = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        path = folder / "server.pem"
-        path.write_text(_pem(self._signed(subject, key, names, lasts, False)) + private.decode())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
-
-    def _signed(self, subject, key, names, lasts, is_authority):
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 10 * DAY)
-            .not_valid_after(now + lasts)
-            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-        )
-        if names:
-            alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
-            builder = builder.add_extension(alternatives, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
-
-
-def _pem(certificate):
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _general_name(name):
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
 @pytest.fixture(scope="module")
-def authority():
+def authority(certificates):
     """
     The authority of our servers.
     """
-    return Authority()
+    return certificates.Authority()
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
@@ -522,7 +460,7 @@ def test_a_server_that_is_trusted(site, authority, tmp_path, host):
     """
     By its name or its address; a large message goes through whole.
     """
-    context = authority.context(tmp_path, "localhost", "127.0.0.1")
+    context = authority.context(tmp_path / "server.pem", "localhost", "127.0.0.1")
     one = site(saying(OK + b"Content-Length: 4\r\n\r\nbody"), context=context)
     body = b"x" * 1_000_000
     server = server_at(one.port, host, "https", ca=f"# Größe\n{authority.pem}# second\n")
@@ -544,7 +482,7 @@ def test_a_server_that_is_not_trusted(site, authority, tmp_path, names, lasts, c
     """
     Of another name, without any, expired, or of an authority unknown: it gets not one octet.
     """
-    one = site(whole, context=authority.context(tmp_path, *names, lasts=lasts))
+    one = site(whole, context=authority.context(tmp_path / "server.pem", *names, lasts=lasts))
     server = server_at(one.port, "localhost", "https", ca=authority.pem if ca else "")
     with pytest.raises(TlsError, match="TLS failed"):
         deliver(server)

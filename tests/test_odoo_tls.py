@@ -3,7 +3,6 @@ Tests for mailer.odoo over TLS: real handshakes, in memory, with certificates ma
 """
 
 import datetime
-import ipaddress
 
 import pytest
 from cryptography import x509
@@ -84,53 +83,12 @@ class Identity:
         return SSL.Connection(self.context, None)
 
 
-class Authority:
+def identity(authority, *names, key=None, **more):
     """
-    Makes certificates for a server.
+    Return what a server of these names or addresses shows, certified by an authority.
     """
-
-    def __init__(self, name, lasts=DAY):
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._make(self._name, self._key, None, True, lasts)
-        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-    def identity(self, *names, lasts=DAY, **more):
-        """
-        Return what a server of these names or addresses shows.
-        """
-        key = more.pop("key", None) or ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, more.pop("called", "server"))])
-        return Identity(self._make(subject, key, names, False, lasts, **more), key)
-
-    def _make(self, subject, key, names, is_authority, lasts, begins=-10 * DAY, usage=None):
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now + begins)
-            .not_valid_after(now + lasts)
-            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-        )
-        if usage:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
-        if names:
-            alternatives = [general_name(name) for name in names]
-            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), False)
-        return builder.sign(self._key, hashes.SHA256())
-
-
-def general_name(name):
-    """
-    Return a name or an address as certificates have it.
-    """
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    return Identity(authority.certificate(key, *names, **more), key)
 
 
 def serve(wire, protocol, identity=None):
@@ -155,11 +113,11 @@ def serve(wire, protocol, identity=None):
 
 
 @pytest.fixture(scope="module")
-def authority():
+def authority(certificates):
     """
     The authority of our servers.
     """
-    return Authority("Ours")
+    return certificates.Authority()
 
 
 @pytest.fixture
@@ -182,7 +140,7 @@ def test_trusted(secure, authority, name, host):
     """
     wire = secure(host)
     call = getattr(wire, name)()
-    received = serve(wire, Odoo, authority.identity(NAME, "127.0.0.1"))
+    received = serve(wire, Odoo, identity(authority, NAME, "127.0.0.1"))
     assert b"X-Mail-Token: very-secret\r\n" in received
     assert call.done
     assert call.value
@@ -194,7 +152,7 @@ def test_large_delivery(secure, authority):
     """
     wire = secure()
     call = wire.deliver(b"x" * 300_000)
-    received = serve(wire, Odoo, authority.identity(NAME))
+    received = serve(wire, Odoo, identity(authority, NAME))
     assert Answer(200) == call.value
     assert received.endswith(b"x" * 300_000)
 
@@ -215,7 +173,7 @@ def test_wrong_certificate(secure, authority, name, names, lasts):
     """
     wire = secure()
     call = getattr(wire, name)()
-    received = serve(wire, Odoo, authority.identity(*names, lasts=lasts))
+    received = serve(wire, Odoo, identity(authority, *names, lasts=lasts))
     assert isinstance(call.error, TlsError)
     assert str(call.error).startswith("TLS failed: ")
     assert b"very-secret" not in received
@@ -241,7 +199,7 @@ def test_certificate_that_does_not_count(secure, authority, name, host, names, m
     """
     wire = secure(host)
     call = getattr(wire, name)()
-    received = serve(wire, Odoo, authority.identity(*names, **more))
+    received = serve(wire, Odoo, identity(authority, *names, **more))
     assert isinstance(call.error, TlsError)
     assert b"very-secret" not in received
 
@@ -252,7 +210,7 @@ def test_wildcard(secure, authority):
     """
     wire = secure()
     call = wire.deliver()
-    serve(wire, Odoo, authority.identity("*.example.com"))
+    serve(wire, Odoo, identity(authority, "*.example.com"))
     assert Answer(200) == call.value
 
 
@@ -262,21 +220,21 @@ def test_weak_key(secure, authority):
     """
     wire = secure()
     call = wire.deliver()
-    identity = authority.identity(NAME, key=rsa.generate_private_key(65537, 1024))
-    received = serve(wire, Odoo, identity)
+    shown = identity(authority, NAME, key=rsa.generate_private_key(65537, 1024))
+    received = serve(wire, Odoo, shown)
     assert isinstance(call.error, TlsError)
     assert b"" == received
 
 
 @pytest.mark.parametrize("is_issuer", [False, True])
-def test_authority_out_of_date(secure, authority, is_issuer):
+def test_authority_out_of_date(secure, authority, is_issuer, certificates):
     """
     In a bundle it does no harm to the others, and is trusted no more itself.
     """
-    old = Authority("Old", lasts=-DAY)
+    old = certificates.Authority("Old", lasts=-DAY)
     wire = secure(ca=old.pem + authority.pem)
     call = wire.deliver()
-    received = serve(wire, Odoo, (old if is_issuer else authority).identity(NAME))
+    received = serve(wire, Odoo, identity(old if is_issuer else authority, NAME))
     if is_issuer:
         assert isinstance(call.error, TlsError)
         assert b"" == received
@@ -285,7 +243,7 @@ def test_authority_out_of_date(secure, authority, is_issuer):
 
 
 @pytest.mark.parametrize("insecure", [False, True])
-def test_no_configuration_switches_it_off(connect, authority, tmp_path, insecure):
+def test_no_configuration_switches_it_off(connect, authority, tmp_path, insecure, certificates):
     """
     ``insecure`` is about plain http; what says https is checked.
     """
@@ -293,7 +251,7 @@ def test_no_configuration_switches_it_off(connect, authority, tmp_path, insecure
     (server,) = parse(text, "c.yaml", lambda name: "").servers
     wire = connect(url=server.url, ca=authority.pem)
     call = wire.deliver()
-    received = serve(wire, Odoo, Authority("Ours").identity(NAME))
+    received = serve(wire, Odoo, identity(certificates.Authority("Ours"), NAME))
     assert isinstance(call.error, TlsError)
     assert b"" == received
     assert not {"verify", "tls", "ssl", "verify_tls", "ciphers"} & {str(key) for key in FILE.schema}
@@ -302,13 +260,13 @@ def test_no_configuration_switches_it_off(connect, authority, tmp_path, insecure
 @CALLS
 @pytest.mark.parametrize("size", [10, 300_000])
 @pytest.mark.parametrize("other", ["Other", "Ours"])
-def test_unknown_authority(secure, name, size, other):
+def test_unknown_authority(secure, name, size, other, certificates):
     """
     A certificate of another authority than ``ca`` is a TLS failure, and no token goes out.
     """
     wire = secure()
     call = wire.deliver(b"x" * size) if name == "deliver" else wire.fetch()
-    received = serve(wire, Odoo, Authority(other).identity(NAME))
+    received = serve(wire, Odoo, identity(certificates.Authority(other), NAME))
     assert isinstance(call.error, TlsError)
     assert b"" == received
 
@@ -320,18 +278,19 @@ def test_authorities_of_the_system(secure, authority, name):
     """
     wire = secure(ca="")
     call = getattr(wire, name)()
-    received = serve(wire, Odoo, authority.identity(NAME))
+    received = serve(wire, Odoo, identity(authority, NAME))
     assert isinstance(call.error, TlsError)
     assert b"" == received
 
 
-def test_several_authorities(secure, authority):
+def test_several_authorities(secure, authority, certificates):
     """
     Each certificate in ``ca`` counts, whatever text stands between.
     """
-    wire = secure(ca=f"# first\n{Authority('Other').pem}\n# second\n{authority.pem}\nend\n")
+    other = certificates.Authority("Other")
+    wire = secure(ca=f"# first\n{other.pem}\n# second\n{authority.pem}\nend\n")
     call = wire.deliver()
-    serve(wire, Odoo, authority.identity(NAME))
+    serve(wire, Odoo, identity(authority, NAME))
     assert Answer(200) == call.value
 
 
@@ -361,12 +320,12 @@ def test_no_common_version(secure, authority, name):
     """
     A server that speaks only an old TLS is a TLS failure.
     """
-    identity = authority.identity(NAME)
-    identity.context.set_min_proto_version(SSL.TLS1_VERSION)
-    identity.context.set_max_proto_version(SSL.TLS1_1_VERSION)
+    shown = identity(authority, NAME)
+    shown.context.set_min_proto_version(SSL.TLS1_VERSION)
+    shown.context.set_max_proto_version(SSL.TLS1_1_VERSION)
     wire = secure()
     call = getattr(wire, name)()
-    received = serve(wire, Odoo, identity)
+    received = serve(wire, Odoo, shown)
     assert isinstance(call.error, TlsError)
     assert b"" == received
 

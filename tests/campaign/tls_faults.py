@@ -33,11 +33,12 @@ class Handshakes:
     """
 
     def __init__(self, folder: Path) -> None:
-        authority = Authority(folder, "authority")
-        self.ca = authority.path
-        self._context = authority.context(ADDRESS)
-        untrusted = Authority(folder, "stranger").context(ADDRESS)
-        misnamed = authority.context("192.0.2.1")
+        authority = Authority()
+        self.ca = folder / "authority.pem"
+        self.ca.write_text(authority.pem)
+        self._context = authority.context(folder / "server.pem", ADDRESS)
+        untrusted = Authority("Stranger").context(folder / "untrusted.pem", ADDRESS)
+        misnamed = authority.context(folder / "misnamed.pem", "192.0.2.1")
         self.faults: dict[str, Fault] = {
             "TLS: closed at once": _close,
             "TLS: handshake refused": _refuse,
