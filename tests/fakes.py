@@ -54,6 +54,23 @@ def has_fired(deferred):
     return bool(fired)
 
 
+def patched(document, patch):
+    """
+    Return a JSON document after a merge patch.
+
+    Source: RFC 7396.
+    """
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(document) if isinstance(document, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = patched(found.get(key), value)
+    return found
+
+
 def make_server(name="odoo", **changes):
     """
     Return a server of this name, its token the name and ``-token``.

@@ -102,6 +102,7 @@ _IS_FOREIGN = """
     txid >= txid_snapshot_xmax(txid_current_snapshot())
     AND txid IS DISTINCT FROM txid_current_if_assigned()
 """
+# What stands in braces below is of this module: no SQL comes from outside (S608).
 _VERSION = f"""
     SELECT base.rows + coalesce(sum(change.rows), 0),
            (base.hashes + coalesce(sum(change.rows * {_HASH}), 0))::text,

@@ -165,6 +165,8 @@ class MailDeliveryMailer(models.Model):
     def _note(self, assignments, *values):
         """
         Write what any request may; of requests at once, one does, and the others need not wait.
+
+        :param assignments: SQL, a constant of this module
         """
         self.env.cr.execute(
             f"""UPDATE mail_delivery_mailer SET {assignments}
