@@ -138,7 +138,7 @@ class Served:
         return Entry(self.server, targets or None, None if hop is None else hop or self.nexthop)
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class AliasTable:
     """
     Every address of every server.

@@ -4,7 +4,6 @@ Postfix's socketmap protocol: framing, requests and answers.
 Source: socketmap_table(5), PROTOCOL and REPLY FORMAT; cr.yp.to/proto/netstrings.txt.
 """
 
-import weakref
 from collections.abc import Callable
 
 from mailer.alias_table import AliasTable
@@ -12,9 +11,6 @@ from mailer.errors import ProtocolError
 
 MAX_KEY = 10_000  # octets; the map name and a space come on top
 MAX_REQUEST = len(b"transport ") + MAX_KEY
-PREPARED_FOR = 1.0  # seconds; Postfix asks each of two things twice for a message, within some ms
-MAX_PREPARED = 4096  # replies
-MAX_PREPARED_OCTETS = 512  # of request and reply
 _MAX_DIGITS = len(str(MAX_REQUEST))
 _COMMA = 0x2C
 _ZERO = 0x30
@@ -34,12 +30,11 @@ class RequestReader:
 
     Attributes:
         fault: What is wrong with the stream, which is then of no more use; empty while it is good.
-        rest: The beginning of a request whose end has not come yet.
     """
 
     def __init__(self) -> None:
         self.fault = ""
-        self.rest = b""
+        self._rest = b""
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """
@@ -47,7 +42,7 @@ class RequestReader:
 
         What follows a fault, or is longer than a request may be, is not kept.
         """
-        buffer = self.rest + data if self.rest else data
+        buffer = self._rest + data if self._rest else data
         requests: list[bytes] = []
         start, length = 0, len(buffer)
         try:
@@ -67,7 +62,7 @@ class RequestReader:
         except ProtocolError as error:
             self.fault = str(error)
             start = length
-        self.rest = buffer[start:]
+        self._rest = buffer[start:]
         return requests
 
 
@@ -133,37 +128,6 @@ def answer(table: AliasTable, request: bytes, now: float) -> Said:
         said = octets if value is key else value.encode()
         return b"%d:OK %b," % (len(said) + 3, said), ok
     return temp if table.missing and key.count("@") == 1 else notfound
-
-
-class Prepared:
-    """
-    What was said in the last moment, for whoever asks the same again.
-
-    Args:
-        now: Seconds, Unix time.
-
-    Attributes:
-        table: Gives what was said of, another table says other things; None when it is gone.
-        until: Seconds, Unix time, from when on it is of no more use.
-        replies: By the request as it comes, a netstring.
-    """
-
-    def __init__(self, table: AliasTable, now: float) -> None:
-        # Whoever holds a table last, frees a list of a million; that is not for a lookup to do.
-        self.table = weakref.ref(table)
-        self.until = now + PREPARED_FOR
-        self.replies: dict[bytes, Said] = {}
-
-    def add(self, request: bytes, said: Said) -> None:
-        """
-        Keep what was said, if both are short and there is not too much.
-
-        Args:
-            request: Map name, space, key.
-        """
-        octets = len(request) + len(said[0])
-        if octets <= MAX_PREPARED_OCTETS and len(self.replies) < MAX_PREPARED:
-            self.replies[netstring(request)] = said
 
 
 def _aliases(table: AliasTable, key: str, _now: float) -> str | None:

@@ -16,7 +16,7 @@ from mailer.deadline import Deadline
 from mailer.directory import Directory
 from mailer.metrics import Metrics
 from mailer.quick_transport import QuickReader
-from mailer.socketmap import Prepared, RequestReader, answer
+from mailer.socketmap import RequestReader, answer
 
 IDLE_TIMEOUT = 100  # seconds from one whole request to the next; Postfix itself closes after 10
 
@@ -48,13 +48,11 @@ class SocketmapProtocol(Protocol):
         self.transport = quick.transport_for(self.transport, self.dataReceived)
 
     def dataReceived(self, data: bytes) -> None:
-        now = self._clock.seconds()
-        replies = b"" if self._reader.rest else self.factory.prepared(data, now)
-        if not replies:
-            replies = self.factory.answer(self._reader.receive_data(data), now)
-        if replies:
+        requests = self._reader.receive_data(data)
+        if requests:
+            now = self._clock.seconds()
             self._idle.set(now + IDLE_TIMEOUT)
-            self.transport.write(replies)
+            self.transport.write(self.factory.answer(requests, now))
         if self._reader.fault:
             self._cut()
 
@@ -106,50 +104,27 @@ class SocketmapFactory(Factory):
         self._clock = clock
         self._log_lookups = log_lookups
         self._lookups = metrics.socketmap_lookups
-        self._prepared = Prepared(directory.table, clock.seconds())
 
     def buildProtocol(self, addr: IAddress | None) -> SocketmapProtocol:  # type: ignore[override]
         protocol = SocketmapProtocol(self._clock)
         protocol.factory = self
         return protocol
 
-    def prepared(self, request: bytes, now: float) -> bytes:
-        """
-        Answer what was answered a moment ago, and count it; return nothing for all else.
-
-        Args:
-            request: As it came; whole, if it is one that was answered.
-            now: Seconds, Unix time.
-        """
-        prepared, table = self._prepared, self.directory.table
-        if prepared.table() is not table or now >= prepared.until:
-            prepared = self._prepared = Prepared(table, now)
-        said = prepared.replies.get(request)
-        if said is None:
-            return b""
-        reply, outcome = said
-        self._lookups.counts[outcome] += 1
-        self._lookups.took(self._clock.seconds() - now, 1)
-        return reply
-
     def answer(self, requests: list[bytes], now: float) -> bytes:
         """
         Answer lookups, and count them.
 
         Args:
+            requests: At least one.
             now: Seconds, Unix time.
         """
-        if not requests:
-            return b""
-        table, counts, prepared = self.directory.table, self._lookups.counts, self._prepared
+        table, counts = self.directory.table, self._lookups.counts
         replies = []
         for request in requests:
-            said = reply, outcome = answer(table, request, now)
+            reply, outcome = answer(table, request, now)
             counts[outcome] += 1
             replies.append(reply)
             if self._log_lookups:
                 log.debug("{request!r}: {reply!r}", request=request, reply=reply)
-            elif prepared.table() is table:
-                prepared.add(request, said)
         self._lookups.took(self._clock.seconds() - now, len(requests))
         return b"".join(replies)

@@ -14,13 +14,10 @@ from mailer.alias_table import ServerList, merge
 from mailer.errors import ProtocolError
 from mailer.socketmap import (
     MAX_KEY,
-    MAX_PREPARED,
-    MAX_PREPARED_OCTETS,
     MAX_REQUEST,
     NOTFOUND,
     OUTCOMES,
     PERM_NO_MAP,
-    Prepared,
     RequestReader,
     answer,
     netstring,
@@ -229,37 +226,3 @@ def test_any_request_has_an_answer(beginning, rest):
     assert said in (NOTFOUND, PERM_NO_MAP) or said.startswith(b"OK ")
     assert outcome in OUTCOMES
     assert outcome[1] == said.partition(b" ")[0].decode().lower()
-
-
-def test_what_was_said_is_found_by_what_comes():
-    """
-    By the octets of the whole request.
-    """
-    prepared = Prepared(TABLE, 0.0)
-    said = answer(TABLE, b"aliases \xc3\xa9t\xc3\xa9@x", 0.0)
-    prepared.add(b"aliases \xc3\xa9t\xc3\xa9@x", said)
-    assert {b"15:aliases \xc3\xa9t\xc3\xa9@x,": said} == prepared.replies
-
-
-@pytest.mark.parametrize(
-    ("request_", "reply"), [(1, MAX_PREPARED_OCTETS), (MAX_PREPARED_OCTETS, 1)]
-)
-def test_what_is_long_is_not_kept(request_, reply):
-    """
-    Request or reply.
-    """
-    prepared = Prepared(TABLE, 0.0)
-    prepared.add(b"x" * request_, (b"x" * reply, ("aliases", "ok")))
-    assert {} == prepared.replies
-
-
-def test_no_more_is_kept_than_there_is_room_for():
-    """
-    However many addresses are tried.
-    """
-    prepared = Prepared(TABLE, 0.0)
-    for number in range(MAX_PREPARED + 1):
-        request_ = b"%d" % number
-        reply = b"x" * (MAX_PREPARED_OCTETS - len(request_))
-        prepared.add(request_, (reply, ("aliases", "ok")))
-    assert MAX_PREPARED == len(prepared.replies)

@@ -2,15 +2,12 @@
 Tests for mailer.socketmap_server.
 """
 
-import gc
-import weakref
-
 import pytest
 from twisted.internet.testing import StringTransportWithDisconnection
 
 from mailer.alias_list import AliasList
-from mailer.alias_table import Removed, ServerList
-from mailer.socketmap import MAX_PREPARED_OCTETS, PREPARED_FOR, netstring
+from mailer.alias_table import ServerList
+from mailer.socketmap import netstring
 from mailer.socketmap_server import IDLE_TIMEOUT, SocketmapFactory
 
 LIST = AliasList({"info@example.com": ("odoo@example.com",)}, transport={"odoo@example.com": ""})
@@ -205,100 +202,3 @@ def test_a_new_list_answers_on_open_connections(server, fakes):
     assert netstring(b"NOTFOUND ") == connection.send(INFO)
     server.factory.directory = fakes.make_directory(ServerList("odoo", LIST))
     assert FOUND == connection.send(INFO)
-
-
-def test_what_is_asked_again_is_answered_and_counted_again(server):
-    """
-    Whoever asks, and though it was looked up once only.
-    """
-    table, looked_up = server.directory.table, []
-
-    class Counted:
-        missing = ()
-
-        def find(self, key):
-            looked_up.append(key)
-            return table.find(key)
-
-    server.directory.table = Counted()
-    first, second = server.connect(), server.connect()
-    assert [FOUND] * 4 == [connection.send(INFO) for connection in (first, second, first, second)]
-    assert ["info@example.com"] == looked_up
-    assert server.count("aliases", "ok") == 4
-    assert server.value("socketmap_lookup_seconds_count") == 4
-    server.clock.advance(PREPARED_FOR)
-    assert FOUND == first.send(INFO)
-    assert ["info@example.com"] * 2 == looked_up
-
-
-def test_what_was_answered_keeps_no_table(server):
-    """
-    The next lookup would have to free a whole list.
-    """
-    connection = server.connect()
-    connection.send(INFO)
-    old = weakref.ref(server.directory.table)
-    successor = ServerList("odoo", AliasList())
-    server.directory.publish(successor, server.directory.merged_with(successor))
-    gc.collect()
-    assert old() is None
-    assert netstring(b"NOTFOUND ") == connection.send(INFO)
-
-
-def test_a_time_of_grace_ends_a_moment_later_at_most(server, fakes):
-    """
-    What is asked without end is not answered without end.
-    """
-    removed = {"old@example.com": Removed(server.clock.seconds(), "")}
-    gone = ServerList("odoo", LIST, removed)
-    server.factory.directory = fakes.make_directory(gone, grace=10.0)
-    connection = server.connect()
-    said = []
-    for _ in range(120):
-        said.append(connection.send(netstring(b"transport old@example.com")))
-        server.clock.advance(0.1)
-    ended = said.index(netstring(b"NOTFOUND "))
-    assert 10.0 <= (ended + 1) * 0.1 <= 10.0 + PREPARED_FOR + 0.2
-    assert {netstring(b"NOTFOUND ")} == set(said[ended:])
-
-
-def test_a_request_in_pieces_is_not_taken_for_another(server):
-    """
-    Its end may look like a whole one that was asked before.
-    """
-    connection = server.connect()
-    connection.send(INFO)
-    payload = b"aliases " + INFO + b"@example.com"
-    start, end = netstring(payload).split(INFO)
-    assert [b"", b"", netstring(b"NOTFOUND ")] == [
-        connection.send(piece) for piece in (start, INFO, end)
-    ]
-
-
-def test_a_reply_too_long_to_keep_is_given_again(server, fakes):
-    """
-    It is made anew each time.
-    """
-    targets = tuple(f"{number}@example.com" for number in range(MAX_PREPARED_OCTETS // 10))
-    declared = AliasList({"all@example.com": targets})
-    server.factory.directory = fakes.make_directory(ServerList("odoo", declared))
-    connection = server.connect()
-    answer = netstring(b"OK " + ",".join(targets).encode())
-    request_ = netstring(b"aliases all@example.com")
-    assert [answer, answer] == [connection.send(request_), connection.send(request_)]
-
-
-def test_each_lookup_is_logged_if_that_is_wanted(server, monkeypatch):
-    """
-    The second of two that are the same, too.
-    """
-    lines = []
-    monkeypatch.setattr(
-        "mailer.socketmap_server.log.debug", lambda text, **values: lines.append(values["request"])
-    )
-    server.factory = SocketmapFactory(
-        server.directory, server.metrics, server.clock, log_lookups=True
-    )
-    connection = server.connect()
-    assert [FOUND, FOUND] == [connection.send(INFO), connection.send(INFO)]
-    assert [b"aliases info@example.com"] * 2 == lines

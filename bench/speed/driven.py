@@ -3,9 +3,8 @@ The daemon's protocols, driven in this process without sockets: what is counted,
 
 usage: driven.py WHAT COUNT [--memory]
 
-WHAT is ``lookup``, ``lookup again``, ``message`` (5 kB) or ``large message`` (1 MB). With
-``--memory`` what they take of it is printed as JSON; tracemalloc would disturb the count of
-instructions.
+WHAT is ``lookup``, ``message`` (5 kB) or ``large message`` (1 MB). With ``--memory`` what they
+take of it is printed as JSON; tracemalloc would disturb the count of instructions.
 
 The arguments of the two factories stand here and nowhere else in the benches.
 """
@@ -24,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from receiver import AtOnce
 from twisted.internet import reactor as _reactor
-from twisted.internet.task import Clock
 
 from fakes import make_directory, make_metrics
 from mailer.alias_list import AliasList
@@ -35,7 +33,6 @@ from mailer.socketmap_server import SocketmapFactory
 
 ADDRESSES = 1_000
 CHUNK = 65_536  # octets that a transport reads at once
-DIFFERENT = {"lookup": 5 * ADDRESSES, "lookup again": 5}
 SIZES = {"message": 5_000, "large message": 1_000_000}
 reactor: Any = _reactor
 
@@ -106,16 +103,13 @@ def directory() -> Any:
     return make_directory(ServerList("odoo", declared))
 
 
-def lookups(different: int) -> Callable[[], None]:
+def lookups() -> Callable[[], None]:
     """
     Return what makes one lookup: both maps, an extension, capitals, strangers, in turn.
-
-    Args:
-        different: How many, until they are made again; all within one second of the clock.
     """
     metrics, _ = make_metrics()
-    protocol, sink = connected(SocketmapFactory(directory(), metrics, Clock()))
-    requests = cycle(list(_requests())[:different])
+    protocol, sink = connected(SocketmapFactory(directory(), metrics, reactor))
+    requests = cycle(list(_requests()))
 
     def one() -> None:
         request, answer = next(requests)
@@ -207,7 +201,7 @@ def main(what: str, count: int, wants_memory: bool) -> None:
     """
     Drive it.
     """
-    one = lookups(DIFFERENT[what]) if what in DIFFERENT else messages(SIZES[what])
+    one = lookups() if what == "lookup" else messages(SIZES[what])
     if wants_memory:
         print(json.dumps(memory(one, count)))
         return

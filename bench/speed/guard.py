@@ -3,7 +3,8 @@ Whether the daemon has become slower, told by counting: a busy machine makes no 
 
 Instructions are those under valgrind's callgrind, of so many lookups or messages more; memory is
 as tracemalloc tells it. Exits with 1 where a figure grew by more than a tenth, with 2 where there
-is no baseline of this Python and kind of processor. ``--accept`` makes the figures the baseline.
+is no baseline of this very build of Python and kind of processor. ``--accept`` makes the figures
+the baseline.
 """
 
 import paths  # noqa: F401  isort: skip
@@ -75,8 +76,8 @@ def about() -> dict[str, str]:
     """
     Return what has to be the same for figures to be compared.
     """
-    version = ".".join(platform.python_version_tuple()[:2])
-    return {"python": version, "machine": platform.machine()}
+    build = f"{platform.python_version()}, {' '.join(platform.python_build())}"
+    return {"python": build, "machine": platform.machine()}
 
 
 def compare(before: Figures, now: Figures) -> tuple[list[list[str]], bool]:
