@@ -55,7 +55,7 @@ def configuration(ground: Ground, port: int, **settings: object) -> Path:
         "socket": str(ground.sockets / "odoo-lmtp"),
         "socketmap": str(ground.sockets / "odoo-map"),
         "nexthop": ground.nexthop,
-        "http": f"127.0.0.1:{free_port()}",
+        "http": str(ground.sockets / "odoo-http"),  # a port may be taken by a client meanwhile
         "cache": str(ground.folder / "cache"),
         "refresh": 600,
     }
