@@ -106,7 +106,7 @@ def _lookups(bench: Bed, size: int, seconds: float) -> Figures:
 
 def _capitals(name: str, number: int) -> str:
     """
-    Return a name in one of 16 ways to write it: what is asked again is not looked up again.
+    Return a name in one of 16 ways to write it, so that hardly any request comes twice.
     """
     return "".join(c.upper() if number >> at & 1 else c for at, c in enumerate(name[:4])) + name[4:]
 
