@@ -62,11 +62,12 @@ class QuickReader:
             return
         from twisted.internet.epollreactor import EPollReactor
 
-        if isinstance(self._reactor, EPollReactor):
+        can_follow = isinstance(self._reactor, EPollReactor)
+        if can_follow:
             self._epoll = select.epoll()
             self._others = (self._reactor._poller.fileno(), select.EPOLLIN)
             self._epoll.register(*self._others)
-            setattr(self._reactor, "doIteration", self._turn)  # noqa: B010  for mypy a method
+            self._reactor.doIteration = self._turn
 
     def transport_for(self, transport: Any, receive: Receive) -> Any:
         """

@@ -496,12 +496,10 @@ def test_the_reactor_has_its_turn_while_lookups_go_on(leading):
     far.close()
 
 
-def test_a_turn_ends_when_a_connection_has_left(leading, monkeypatch):
+def watched_waits(leading, monkeypatch):
     """
-    For what that leaves to the reactor's timers is due at once.
+    Return the seconds that the reader waits each time; from now on it waits but a moment.
     """
-    client, protocol = leading.connect()
-    other, _ = leading.connect()
     epoll, waits = leading.reader._epoll, []
 
     def poll(wait, count):
@@ -510,6 +508,16 @@ def test_a_turn_ends_when_a_connection_has_left(leading, monkeypatch):
 
     watched = SimpleNamespace(poll=poll, unregister=epoll.unregister)
     monkeypatch.setattr(leading.reader, "_epoll", watched)
+    return waits
+
+
+def test_a_turn_ends_when_a_connection_has_left(leading, monkeypatch):
+    """
+    For what that leaves to the reactor's timers is due at once.
+    """
+    client, protocol = leading.connect()
+    other, _ = leading.connect()
+    waits = watched_waits(leading, monkeypatch)
     other.sendall(b"abc")
     leading.reactor.doIteration(60)
     assert len(waits) == 2  # nothing came after the answer
@@ -536,14 +544,7 @@ def test_a_clock_that_is_put_back_by_years(leading, monkeypatch):
     It is waited for, but never for longer than the system knows.
     """
     client, _ = leading.connect()
-    waits, now = [], iter([1e9, 0.0])
-    epoll = leading.reader._epoll
-
-    def poll(wait, count):
-        waits.append(wait)
-        return epoll.poll(min(wait, 0.01), count)
-
-    monkeypatch.setattr(leading.reader, "_epoll", SimpleNamespace(poll=poll))
+    waits, now = watched_waits(leading, monkeypatch), iter([1e9, 0.0])
     monkeypatch.setattr(leading.reactor, "seconds", lambda: next(now))
     client.sendall(b"abc")
     leading.reactor.doIteration(60)
