@@ -13,7 +13,7 @@ from mail_host import short_folder
 from postfix import DOMAIN, Postfix
 from rounds import Rounds, measure_in_turn
 from servers import Served, c_socketmap, daemon
-from targets import INLINE
+from targets import INLINE, OURS
 from waiting import eventually
 
 NEXTHOP = "discard:"  # what becomes of the mail afterwards costs the same for all
@@ -22,7 +22,7 @@ SIZE = 5_000  # octets
 WARM_UP = 200  # messages
 LOAD = "8 sessions, 5 kB"
 SERVERS: dict[str, tuple[Served, str]] = {
-    "odoo-mailer": (daemon, "odoo-map"),
+    OURS: (daemon, "odoo-map"),
     "C": (c_socketmap, "c-map"),
 }
 MAPS = (*SERVERS, *(f"{server}{INLINE}" for server in SERVERS), "hash", "lmdb")

@@ -188,7 +188,7 @@ def _start() -> Iterator[Target]:
 
 
 def _postfix() -> Iterator[Target]:
-    for text, maps in (("both maps", ""), ("transport_maps inline:", INLINE)):
+    for text, maps in (("both maps", ""), ("transport_maps a constant", INLINE)):
         yield Target(
             f"messages that Postfix accepts, {text}: of those with the least server in C",
             lambda r, maps=maps: r.ratio(
