@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import globalLogPublisher
 
-from mailer.quick_transport import ENOUGH, LONGEST_TURN, MAX_READ, QuickReader
+from mailer.quick_transport import ENOUGH, FEW, LONGEST_TURN, MAX_READ, QuickReader
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="this system has no epoll")
 
@@ -141,6 +141,22 @@ def test_an_answer_goes_out_in_the_same_turn(listener):
     listener.reader.doRead()
     assert b"abcabc" == client.recv(100)
     assert protocol.slowly == b""
+
+
+def test_more_than_a_little(listener):
+    """
+    From who sends more than a lookup more is read at once, and nothing is lost in between.
+    """
+    client, protocol = listener.connect()
+    pieces = []
+    protocol.transport._receive = pieces.append
+    for number in (1, FEW, FEW - 1, 1, 3 * FEW):
+        client.sendall(b"x" * number)
+        listener.turn()
+    assert [1, FEW, FEW - 1, 1, 3 * FEW] == list(map(len, pieces))
+    client.sendall(b"x" * FEW + b"y" * FEW)
+    listener.turn()
+    assert b"x" * FEW + b"y" * FEW == pieces[-1]
 
 
 def test_many_connections_are_read_in_one_turn(listener):
