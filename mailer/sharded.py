@@ -1,7 +1,7 @@
 """
 A mapping of very many texts that is never changed, and yet cheaply changed.
 
-It lies in 256 dicts. One that differs from another shares with it every dict
+It lies in 251 dicts. One that differs from another shares with it every dict
 in which they agree, so that a change costs what it changes and not what there
 is; and nothing that is done with a dict, such as enlarging or freeing it, is
 ever done with a million entries at once, while every other thread has to wait.
@@ -12,8 +12,7 @@ from typing import Any, TypeVar, cast
 
 V = TypeVar("V")
 
-SHARDS = 256
-_SHIFT = 20  # not the lowest bits: by those an entry finds its place in its dict
+SHARDS = 251  # a prime: by the lowest bits of its hash an entry finds its place in its dict
 _EMPTY: dict[str, Any] = {}
 
 
@@ -28,7 +27,7 @@ def shard_of(key: str) -> int:
     """
     Return the number of the dict in which a key lies.
     """
-    return hash(key) >> _SHIFT & 255
+    return hash(key) % SHARDS
 
 
 class Sharded(Mapping[str, V]):
@@ -53,17 +52,17 @@ class Sharded(Mapping[str, V]):
             return content
         shards = new_shards()
         for key, value in content.items() if isinstance(content, Mapping) else content:
-            shards[hash(key) >> _SHIFT & 255][key] = value
+            shards[hash(key) % SHARDS][key] = value
         return cls(shards)
 
     def __getitem__(self, key: str) -> V:
-        return self._shards[hash(key) >> _SHIFT & 255][key]
+        return self._shards[hash(key) % SHARDS][key]
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self._shards[hash(key) >> _SHIFT & 255].get(key, default)
+        return self._shards[hash(key) % SHARDS].get(key, default)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._shards[hash(key) >> _SHIFT & 255]
+        return key in self._shards[hash(key) % SHARDS]
 
     def __len__(self) -> int:
         return self._len

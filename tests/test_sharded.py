@@ -49,6 +49,15 @@ def test_changes_lead_from_one_to_the_other(one, two):
     assert (before == after) == (not changes)
 
 
+def test_entries_lie_everywhere_alike():
+    """
+    No part is so large that a change of it would take long.
+    """
+    sharded = Sharded.of({f"alias-{number}@example.com": number for number in range(100_000)})
+    sizes = [len(shard) for shard in sharded._shards]
+    assert max(sizes) < 2 * min(sizes)
+
+
 def test_what_is_the_same_is_shared():
     """
     A change makes anew only the part that it touches.
