@@ -21,17 +21,12 @@ _PATH = re.compile(
     rb"(?:@[^@<>\s\x00-\x1f\x7f]+)?)>"
 )
 
+# What returns an address as it is compared: both parts without case. Unicode is case-folded as
+# Postfix's smtpd does it (ICU), so that "ß" and "ss" meet.
+fold: Callable[[str], str] = str.casefold
+
 # Postfix never takes an extension off these: split_addr(3).
 _WHOLE = frozenset({"mailer-daemon", "double-bounce", "postmaster"})
-
-
-def fold(address: str) -> str:
-    """
-    Return the address as it is compared: both parts without case.
-
-    Unicode is case-folded as Postfix's smtpd does it (ICU), so that "ß" and "ss" meet.
-    """
-    return address.casefold()
 
 
 def is_address(word: str) -> bool:

@@ -6,8 +6,7 @@ that ``aliases``, ``transport`` and LMTP always speak from one snapshot. It hold
 no copy of the lists, but asks them one after the other.
 """
 
-import functools
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -71,8 +70,7 @@ class Match(NamedTuple):
     entry: Entry
 
 
-# As Match itself does it, in half the time.
-_match: Callable[[tuple[str, Entry]], Match] = functools.partial(tuple.__new__, Match)
+Found = tuple[str, Entry]  # what a ``Match`` is made of, which takes longer than to find it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,7 @@ class Served:
         domains: Where its local parts hold.
         nexthop: What transport answers where the list names nothing else.
         common: The entry of an address that is its own target and goes there.
+        usual: What the list says of such an address; often, not always, this very object.
     """
 
     server: str
@@ -92,12 +91,15 @@ class Served:
     domains: frozenset[str]
     nexthop: str
     common: Entry
+    usual: Declared
 
     def find(self, address: str) -> Entry | None:
         """
         Return the entry of a full address, folded.
         """
         declared = self.declared.entries.get(address)
+        if declared is self.usual:
+            return self.common
         if declared is not None:
             return self._entry(declared)
         if not self.declared.parts:
@@ -159,7 +161,7 @@ class AliasTable:
     conflicts: tuple[tuple[str, str, str], ...] = ()
     remembers: bool = False
 
-    def find(self, address: str) -> Match | None:
+    def find(self, address: str) -> Found | None:
         """
         Return the entry of an address that is declared now.
 
@@ -171,13 +173,13 @@ class AliasTable:
         for served in self.servers:
             entry = served.find(whole)
             if entry is not None:
-                return _match((whole, entry))
+                return whole, entry
         for delimiter in self.delimiters:
             if delimiter in whole:
                 return self._find_bare(whole)
         return None
 
-    def find_deliverable(self, address: str, now: float) -> Match | None:
+    def find_deliverable(self, address: str, now: float) -> Found | None:
         """
         Return the entry of an address whose mail goes to Odoo.
 
@@ -188,7 +190,7 @@ class AliasTable:
             now: Seconds, Unix time.
         """
         match = self.find(address)
-        if match is not None and match.entry.nexthop is not None:
+        if match is not None and match[1].nexthop is not None:
             return match
         if not self.remembers:
             return None
@@ -198,7 +200,7 @@ class AliasTable:
         for candidate in (whole, without_extension(whole, self.delimiters)):
             entry = None if candidate is None else self._removed(candidate, now)
             if candidate is not None and entry is not None:
-                return Match(candidate, entry)
+                return candidate, entry
         return None
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
@@ -221,7 +223,7 @@ class AliasTable:
                 if entry is not None and self.find(address) is None:
                     yield address, entry
 
-    def _find_bare(self, whole: str) -> Match | None:
+    def _find_bare(self, whole: str) -> Found | None:
         if whole.count("@") != 1:
             return None
         bare = without_extension(whole, self.delimiters)
@@ -230,7 +232,7 @@ class AliasTable:
         for served in self.servers:
             entry = served.find(bare)
             if entry is not None:
-                return Match(bare, entry)
+                return bare, entry
         return None
 
     def _removed(self, address: str, now: float) -> Entry | None:
@@ -279,6 +281,7 @@ def merge(
                 declared.domains | domains.get(name, frozenset()),
                 nexthop,
                 Entry(name, None, nexthop),
+                declared.usual,
             )
         )
     conflicts = _conflicts(served, before, touched)

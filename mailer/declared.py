@@ -50,7 +50,9 @@ class Changes:
                 changes.release()
 
 
+# What is said of most addresses, by one page and by two: each the same object everywhere.
 _COMMON: Declared = (OWN_TARGET, None, 0)
+_COMMON_OF_TWO: Declared = (OWN_TARGET, OWN_NEXTHOP, 0)
 
 
 class AliasList:
@@ -153,6 +155,11 @@ class AliasList:
     def count(self) -> int:
         """How many aliases and local parts there are."""
         return self.alias_count + len(self.parts)
+
+    @property
+    def usual(self) -> Declared:
+        """The entry of an address that is its own target and goes to ``OWN_NEXTHOP``."""
+        return _COMMON if self.whole else _COMMON_OF_TWO
 
     def hop_of(self, entry: Declared) -> str | None:
         """
@@ -260,7 +267,7 @@ class ListBuilder:
     def __init__(self) -> None:
         self._entries: list[dict[str, Declared]] = new_shards()
         self._parts: list[dict[str, Targets]] = new_shards()
-        self._shared: dict[Declared, Declared] = {}
+        self._shared = {entry: entry for entry in (_COMMON, _COMMON_OF_TWO)}
         # What stands in several places, and all its targets: put together once, at the end.
         self._repeated: dict[str, dict[str, None]] = {}
         self._repeated_parts: dict[str, dict[str, None]] = {}

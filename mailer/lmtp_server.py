@@ -302,10 +302,11 @@ class LmtpFactory(Factory):
         Say where mail for an address goes, as ``transport`` says it, if it can go there now.
         """
         table = self.directory.table
-        match = table.find_deliverable(address, self._clock.seconds())
-        if match is None:
+        found = table.find_deliverable(address, self._clock.seconds())
+        if found is None:
             reply = NO_LIST_451 if table.missing else UNKNOWN_RECIPIENT_550
         else:
+            match = Match(*found)
             refusal = self.deliverer.refusal(match.entry.server)
             if refusal is None:
                 return match

@@ -7,7 +7,6 @@ import pytest
 from mailer.alias_list import OWN_NEXTHOP, AliasList
 from mailer.alias_table import (
     Entry,
-    Match,
     Removed,
     ServerList,
     merge,
@@ -280,4 +279,4 @@ def test_a_match_names_the_address_of_the_list():
     From here on the address is folded and without its extension.
     """
     found = table(transport=["bob@x"]).find_deliverable("Bob+Ext@X", 0)
-    assert Match("bob@x", Entry("odoo", None, HOP)) == found
+    assert ("bob@x", Entry("odoo", None, HOP)) == found
