@@ -3,7 +3,7 @@ Every metric, by name. No address, token or Message-ID is ever a label.
 """
 
 import contextlib
-from bisect import bisect_left
+import math
 from collections.abc import Iterator
 from itertools import accumulate
 
@@ -24,6 +24,7 @@ from mailer.socketmap import OUTCOMES
 disable_created_metrics()
 
 _LOOKUP_BUCKETS = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.1)
+_LOOKUP_LIMITS = (*_LOOKUP_BUCKETS, math.inf)
 _CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
 _SIZE_BUCKETS = (1e3, 1e4, 1e5, 1e6, 1e7, 2.5e7, 5e7)
 
@@ -35,12 +36,12 @@ class LookupMetrics:
     Used by the reactor's thread alone, which serves the scrapes too.
 
     Attributes:
-        counts: Lookups by map and result.
+        counts: Lookups by map and result, as in ``OUTCOMES``.
     """
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(OUTCOMES, 0)
-        self._buckets = [0] * (len(_LOOKUP_BUCKETS) + 1)
+        self.counts = [0] * len(OUTCOMES)
+        self._buckets = [0] * len(_LOOKUP_LIMITS)
         self._seconds = 0.0
 
     def took(self, seconds: float, count: int) -> None:
@@ -48,7 +49,11 @@ class LookupMetrics:
         Note how long so many lookups took together.
         """
         self._seconds += seconds
-        self._buckets[bisect_left(_LOOKUP_BUCKETS, seconds / count)] += count
+        each = seconds / count if count > 1 else seconds
+        place = 0
+        while each > _LOOKUP_LIMITS[place]:  # of which the first are the usual ones
+            place += 1
+        self._buckets[place] += count
 
     def collect(self) -> Iterator[Metric]:
         """
@@ -59,7 +64,7 @@ class LookupMetrics:
             "Lookups; map: aliases, transport, other; result: ok, notfound, temp, perm",
             labels=("map", "result"),
         )
-        for labels, count in self.counts.items():
+        for labels, count in zip(OUTCOMES, self.counts, strict=True):
             lookups.add_metric(labels, count)
         yield lookups
         limits = [*map(str, _LOOKUP_BUCKETS), "+Inf"]

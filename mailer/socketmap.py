@@ -7,6 +7,7 @@ Source: socketmap_table(5), PROTOCOL and REPLY FORMAT; cr.yp.to/proto/netstrings
 from collections.abc import Callable
 
 from mailer.alias_table import AliasTable
+from mailer.declared import Targets
 from mailer.errors import ProtocolError
 
 MAX_KEY = 10_000  # octets; the map name and a space come on top
@@ -20,8 +21,11 @@ TEMP_NO_LIST = b"TEMP the alias list is not loaded yet"
 TEMP_TOO_MANY = b"TEMP too many connections"
 PERM_NO_MAP = b"PERM no such map, there are: aliases, transport"
 
-Outcome = tuple[str, str]  # map and result of a lookup, as they are counted
-Said = tuple[bytes, Outcome]
+OUTCOMES = (  # map and result of a lookup, as they are counted
+    *((name, result) for name in ("aliases", "transport") for result in ("ok", "notfound", "temp")),
+    ("other", "perm"),
+)
+Said = tuple[bytes, int]  # and the place in OUTCOMES
 
 
 class RequestReader:
@@ -42,7 +46,11 @@ class RequestReader:
 
         What follows a fault, or is longer than a request may be, is not kept.
         """
-        buffer = self._rest + data if self._rest else data
+        if not self._rest:  # one request alone, as Postfix sends them
+            digits, _, request = data.partition(b":")
+            if len(request) - 1 == _lengths.get(digits) and request[-1] == _COMMA:
+                return [request[:-1]]
+        buffer = self._rest + data
         requests: list[bytes] = []
         start, length = 0, len(buffer)
         try:
@@ -108,7 +116,7 @@ def parse_netstring(data: bytes) -> bytes | None:
 
 def answer(table: AliasTable, request: bytes, now: float) -> Said:
     """
-    Return the reply to one lookup, a netstring, and how it is counted.
+    Return the reply to one lookup, a netstring, and where it is counted.
 
     Args:
         request: Map name, space, key.
@@ -126,38 +134,39 @@ def answer(table: AliasTable, request: bytes, now: float) -> Said:
     value = look_up(table, key, now)
     if value is not None:
         said = octets if value is key else value.encode()
-        return b"%d:OK %b," % (len(said) + 3, said), ok
+        size = len(said)
+        begin = _OK[size] if size < len(_OK) else b"%d:OK " % (size + 3)
+        return b"".join((begin, said, b",")), ok
     return temp if table.missing and key.count("@") == 1 else notfound
 
 
 def _aliases(table: AliasTable, key: str, _now: float) -> str | None:
-    match = table.find(key)
-    if match is None:
+    found = table.find(key)
+    if found is None:
         return None
-    targets = match.entry.targets
-    if targets is None:
-        return key
-    return ",".join(target if "@" in target else match.address for target in targets)
+    targets = found[1].targets
+    return key if targets is None else _joined(targets, found[0])
+
+
+def _joined(targets: Targets, address: str) -> str:
+    return ",".join(target if "@" in target else address for target in targets)
 
 
 def _transport(table: AliasTable, key: str, now: float) -> str | None:
-    match = table.find_deliverable(key, now)
-    return None if match is None else match.entry.nexthop
+    found = table.find_deliverable(key, now)
+    return None if found is None else found[1].nexthop
 
 
 def _prepared(
     name: str, look_up: Callable[[AliasTable, str, float], str | None]
-) -> tuple[Callable[[AliasTable, str, float], str | None], Outcome, Said, Said]:
-    notfound, temp = netstring(NOTFOUND), netstring(TEMP_NO_LIST)
-    return look_up, (name, "ok"), (notfound, (name, "notfound")), (temp, (name, "temp"))
+) -> tuple[Callable[[AliasTable, str, float], str | None], int, Said, Said]:
+    ok, notfound, temp = (OUTCOMES.index((name, result)) for result in ("ok", "notfound", "temp"))
+    return look_up, ok, (netstring(NOTFOUND), notfound), (netstring(TEMP_NO_LIST), temp)
 
 
 _MAPS = {
     b"aliases": _prepared("aliases", _aliases),
     b"transport": _prepared("transport", _transport),
 }
-_PERM = (netstring(PERM_NO_MAP), ("other", "perm"))
-OUTCOMES = (
-    *((name.decode(), result) for name in _MAPS for result in ("ok", "notfound", "temp")),
-    _PERM[1],
-)
+_OK = [b"%d:OK " % (size + 3) for size in range(256)]  # how replies begin, by what follows
+_PERM: Said = (netstring(PERM_NO_MAP), OUTCOMES.index(("other", "perm")))

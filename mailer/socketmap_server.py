@@ -18,7 +18,7 @@ from mailer.metrics import Metrics
 from mailer.quick_transport import QuickReader
 from mailer.socketmap import RequestReader, answer
 
-IDLE_TIMEOUT = 100  # seconds from one whole request to the next; Postfix itself closes after 10
+IDLE_TIMEOUT = 100.0  # seconds from one whole request to the next; Postfix itself closes after 10
 
 log = Logger()
 
@@ -37,20 +37,20 @@ class SocketmapProtocol(Protocol):
 
     def __init__(self, clock: IReactorTime) -> None:
         self._reader = RequestReader()
-        self._clock = clock
+        self._seconds = clock.seconds
         self._idle = Deadline(clock, self._drop)
 
     def connectionMade(self) -> None:
         self.factory.metrics.socketmap_connections.inc()
         self.transport.registerProducer(self, streaming=True)
-        self._idle.set(self._clock.seconds() + IDLE_TIMEOUT)
+        self._idle.set(self._seconds() + IDLE_TIMEOUT)
         quick = self.factory.quick_reader
         self.transport = quick.transport_for(self.transport, self.dataReceived)
 
     def dataReceived(self, data: bytes) -> None:
-        requests = self._reader.receive_data(data)
+        requests, seconds = self._reader.receive_data(data), self._seconds
         if requests:
-            now = self._clock.seconds()
+            now = seconds()
             self._idle.set(now + IDLE_TIMEOUT)
             self.transport.write(self.factory.answer(requests, now))
         if self._reader.fault:
@@ -101,7 +101,7 @@ class SocketmapFactory(Factory):
         self.directory = directory
         self.metrics = metrics
         self.quick_reader = QuickReader(clock, "socketmap")
-        self._clock = clock
+        self._clock, self._seconds = clock, clock.seconds
         self._log_lookups = log_lookups
         self._lookups = metrics.socketmap_lookups
 
@@ -118,7 +118,7 @@ class SocketmapFactory(Factory):
             requests: At least one.
             now: Seconds, Unix time.
         """
-        table, counts = self.directory.table, self._lookups.counts
+        table, counts, seconds = self.directory.table, self._lookups.counts, self._seconds
         replies = []
         for request in requests:
             reply, outcome = answer(table, request, now)
@@ -126,5 +126,5 @@ class SocketmapFactory(Factory):
             replies.append(reply)
             if self._log_lookups:
                 log.debug("{request!r}: {reply!r}", request=request, reply=reply)
-        self._lookups.took(self._clock.seconds() - now, len(requests))
+        self._lookups.took(seconds() - now, len(requests))
         return b"".join(replies)

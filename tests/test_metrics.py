@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from mailer import __version__
 from mailer.metrics import Metrics
+from mailer.socketmap import OUTCOMES
 
 PROMISED = {
     "build_info": {"version"},
@@ -43,7 +44,7 @@ def metrics():
     The metrics of one daemon, each of which was used.
     """
     metrics = Metrics(CollectorRegistry())
-    metrics.socketmap_lookups.counts["aliases", "ok"] = 1
+    metrics.socketmap_lookups.counts[OUTCOMES.index(("aliases", "ok"))] = 1
     metrics.lmtp_recipients.labels("250").inc()
     metrics.lmtp_messages.labels("delivered").inc()
     metrics.delivery_seconds.labels("odoo").observe(0.2)
