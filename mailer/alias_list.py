@@ -26,6 +26,7 @@ from mailer.declared import (
     Targets,
     named_by,
     own_or,
+    shared,
 )
 from mailer.errors import ListError
 from mailer.page_text import JsonText, lines, texts
@@ -89,7 +90,7 @@ class Patch:
             targets, _, count = was or _NOTHING
             now = (aliases.get(address, targets), None, count + named.get(address, 0))
             if now != (was or _NOTHING):
-                entries[address] = None if now == _NOTHING else now
+                entries[address] = None if now == _NOTHING else shared(now)
         same_domains = self.domains is None or self.domains == known.domains
         changes = Changes(entries, parts, None if same_domains else self.domains, whole=True)
         if known.changed(changes).count != self.count:

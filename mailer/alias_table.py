@@ -70,7 +70,7 @@ class Match(NamedTuple):
     entry: Entry
 
 
-Found = tuple[str, Entry]  # what a ``Match`` is made of, which takes longer than to find it
+Found = tuple[str, Entry]  # as a ``Match``, which takes longer to make than this to find
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Served:
         domains: Where its local parts hold.
         nexthop: What transport answers where the list names nothing else.
         common: The entry of an address that is its own target and goes there.
-        usual: What the list says of such an address; often, not always, this very object.
+        usual: What the list says of such an address; this very object, as a rule.
     """
 
     server: str
@@ -163,7 +163,7 @@ class AliasTable:
 
     def find(self, address: str) -> Found | None:
         """
-        Return the entry of an address that is declared now.
+        Return an address that is declared now, as the list has it, and its entry.
 
         Args:
             address: As Postfix sent it; folded here, looked up whole, then
@@ -181,7 +181,7 @@ class AliasTable:
 
     def find_deliverable(self, address: str, now: float) -> Found | None:
         """
-        Return the entry of an address whose mail goes to Odoo.
+        Return an address whose mail goes to Odoo, as the list has it, and its entry.
 
         An address removed less than ``grace`` seconds ago is one: mail for it
         may still be queued, and Odoo itself has to judge it.
@@ -189,9 +189,9 @@ class AliasTable:
         Args:
             now: Seconds, Unix time.
         """
-        match = self.find(address)
-        if match is not None and match[1].nexthop is not None:
-            return match
+        found = self.find(address)
+        if found is not None and found[1].nexthop is not None:
+            return found
         if not self.remembers:
             return None
         whole = fold(address)

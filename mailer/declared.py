@@ -50,9 +50,17 @@ class Changes:
                 changes.release()
 
 
-# What is said of most addresses, by one page and by two: each the same object everywhere.
+# What is said of most addresses, by one page and by two.
 _COMMON: Declared = (OWN_TARGET, None, 0)
 _COMMON_OF_TWO: Declared = (OWN_TARGET, OWN_NEXTHOP, 0)
+_SHARED = {entry: entry for entry in (_COMMON, _COMMON_OF_TWO)}
+
+
+def shared(entry: Declared) -> Declared:
+    """
+    Return an entry; what is said of most addresses is the same object for all of them.
+    """
+    return _SHARED.get(entry, entry)
 
 
 class AliasList:
@@ -267,7 +275,7 @@ class ListBuilder:
     def __init__(self) -> None:
         self._entries: list[dict[str, Declared]] = new_shards()
         self._parts: list[dict[str, Targets]] = new_shards()
-        self._shared = {entry: entry for entry in (_COMMON, _COMMON_OF_TWO)}
+        self._shared = _SHARED.copy()
         # What stands in several places, and all its targets: put together once, at the end.
         self._repeated: dict[str, dict[str, None]] = {}
         self._repeated_parts: dict[str, dict[str, None]] = {}
@@ -314,7 +322,7 @@ class ListBuilder:
         """
         Add many addresses of which the same is said.
         """
-        shards = self._entries
+        shards, entry = self._entries, self._share(entry)
         for address in addresses:
             shards[shard_of(address)][address] = entry
 

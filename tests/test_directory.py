@@ -14,8 +14,8 @@ def test_table_is_made_of_all_lists(fakes):
     An address of any server is found in the one table.
     """
     directory = fakes.make_directory(ServerList("a", INFO), ServerList("b", SALES))
-    assert directory.table.find("info@example.com").entry.server == "a"
-    assert directory.table.find("sales@example.com").entry.server == "b"
+    assert directory.table.find("info@example.com")[1].server == "a"
+    assert directory.table.find("sales@example.com")[1].server == "b"
 
 
 def test_lists_keep_their_order_of_precedence(fakes):

@@ -147,8 +147,8 @@ def test_transport_read_back(declared):
     What is written for transport is read as what the table answers.
     """
     found = table(declared)
-    matches = {name: found.find_deliverable(name, 0.0) for name in everything(declared)}
-    expected = {name: match.entry.nexthop for name, match in matches.items() if match}
+    answers = {name: found.find_deliverable(name, 0.0) for name in everything(declared)}
+    expected = {name: entry.nexthop for name, (_, entry) in filter(all, answers.items())}
     assert expected == parse_transport(transport_text(found, 0.0).encode())
 
 

@@ -170,11 +170,12 @@ def test_lookups_at_once_count_with_their_mean(metrics):
     """
     metrics.socketmap_lookups.took(0.00002, 1)
     metrics.socketmap_lookups.took(0.004, 10)
+    metrics.socketmap_lookups.took(0.0001, 1)
     metrics.socketmap_lookups.took(0.5, 1)
     name = "odoo_mailer_socketmap_lookup_seconds"
     found = {
         s.labels.get("le", s.name): s.value for s in samples(metrics) if s.name.startswith(name)
     }
-    assert (12, 0.50402) == (found[f"{name}_count"], found[f"{name}_sum"])
-    limits = ["1e-05", "3e-05", "0.0003", "0.001", "0.1", "+Inf"]
-    assert [0, 1, 1, 11, 11, 12] == [found[limit] for limit in limits]
+    assert (13, 0.50412) == (found[f"{name}_count"], found[f"{name}_sum"])
+    limits = ["1e-05", "3e-05", "0.0001", "0.0003", "0.001", "0.1", "+Inf"]
+    assert [0, 1, 2, 2, 12, 12, 13] == [found[limit] for limit in limits]

@@ -41,6 +41,7 @@ class Doubling(Protocol):
             raise ValueError("broken")
         if data == b"bye":
             self.transport.write(b"bye")
+            self.transport.unregisterProducer()
             self.transport.loseConnection()
         elif data != b"hush":
             self.transport.write(data * 2)
@@ -157,6 +158,11 @@ def test_more_than_a_little(listener):
     client.sendall(b"x" * FEW + b"y" * FEW)
     listener.turn()
     assert b"x" * FEW + b"y" * FEW == pieces[-1]
+    other, protocol = listener.connect()
+    protocol.transport._receive = pieces.append
+    other.sendall(b"a" * FEW + b"b")
+    listener.turn()
+    assert [b"a" * FEW, b"b"] == pieces[-2:]
 
 
 def test_many_connections_are_read_in_one_turn(listener):
@@ -219,6 +225,40 @@ def test_what_comes_first_is_read_before_each_connection(listener, behind):
 
     behind(2, respond).doRead()
     assert [b"a", b"aa", b"a"] == read
+
+
+def test_who_asks_on_alone_does_not_hold_up_the_others(listener, behind):
+    """
+    What comes first and comes alone is read once; the reactor's descriptor is not of its company.
+    """
+    client, protocol = listener.connect()
+    late = behind(1, lambda *_: None)
+    asked = []
+    protocol.transport._receive = lambda data: (asked.append(data), client.sendall(b"a"))
+    client.sendall(b"a")
+    late.doRead()
+    protocol.transport._receive = protocol.respond
+    assert [b"a"] == asked
+
+
+def test_a_fault_in_what_comes_first_does_not_hold_up_the_others(listener, behind):
+    """
+    It is there again at once, and is not tried again at once.
+    """
+
+    def fail():
+        raise MemoryError
+
+    read = []
+    pairs = [listener.connect() for _ in range(2)]
+    late = behind(1, lambda _, data: read.append(data))
+    for client, protocol in pairs:
+        listener.reader._reads[protocol.transport._descriptor] = fail
+        client.sendall(b"a")
+    late.doRead()
+    assert [b"a"] == read
+    for _, protocol in pairs:
+        protocol.transport.abortConnection()
 
 
 def test_what_comes_first_does_not_keep_out_the_others(listener, behind, monkeypatch):

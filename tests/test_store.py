@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailer.alias_list import AliasList
+from mailer.alias_list import OWN_NEXTHOP, AliasList
 from mailer.alias_table import Removed, ServerList
 from mailer.errors import TemporaryError
 from mailer.store import FILE_NAME, Etags, Store, Stored
@@ -140,6 +140,17 @@ def test_order_of_targets(store):
     declared = AliasList({"all@x": ("c@x", "a@x", "b@x")})
     store.save(stored(declared=declared))
     assert declared == store.load("odoo").server_list.declared
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_most_entries_are_is_one_object(store, whole):
+    """
+    As in a list that was fetched: a lookup knows it by sight.
+    """
+    hops = {} if whole else {"a@x": OWN_NEXTHOP}
+    store.save(stored(declared=AliasList({"a@x": ("a@x",)}, transport=hops, whole=whole)))
+    declared = store.load("odoo").server_list.declared
+    assert declared.usual is declared.entries["a@x"]
 
 
 def test_replaced_whole(tmp_path, store):
