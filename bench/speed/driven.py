@@ -1,10 +1,11 @@
 """
 The daemon's protocols, driven in this process without sockets: what is counted, not timed.
 
-usage: driven.py WHAT COUNT [--memory]
+usage: driven.py WHAT COUNT [--memory | --cold OCTETS]
 
-WHAT is ``lookup``, ``message`` (5 kB) or ``large message`` (1 MB). With ``--memory`` what they
-take of it is printed as JSON; tracemalloc would disturb the count of instructions.
+WHAT is ``lookup``, ``message`` (5 kB), ``large message`` (1 MB) or ``nothing``. With ``--memory``
+what they take of it is printed as JSON; tracemalloc would disturb the count of instructions. With
+``--cold`` nothing of them is in a cache of so many octets when they begin.
 
 The arguments of the two factories stand here and nowhere else in the benches.
 """
@@ -175,6 +176,22 @@ def _content(size: int) -> bytes:
     return header + line * lines + b".\r\n"
 
 
+def cold(one: Callable[[], None], cache: int) -> Callable[[], None]:
+    """
+    Return what does it after so much else that all of it has to come from memory.
+
+    Args:
+        cache: Octets that there is room for.
+    """
+    other = bytearray(2 * cache)
+
+    def one_cold() -> None:
+        other[:] = bytes(2 * cache)
+        one()
+
+    return one_cold
+
+
 def memory(one: Callable[[], None], count: int) -> dict[str, float]:
     """
     Return the most octets that one of them takes meanwhile, and the octets that each keeps.
@@ -197,17 +214,22 @@ def memory(one: Callable[[], None], count: int) -> dict[str, float]:
     return {"peak_octets": peak, "kept_octets": round(max(kept, 0.0), 1)}
 
 
-def main(what: str, count: int, wants_memory: bool) -> None:
+def main(what: str, count: int, option: str = "", cache: str = "") -> None:
     """
     Drive it.
     """
-    one = lookups() if what == "lookup" else messages(SIZES[what])
-    if wants_memory:
+    if what in SIZES:
+        one = messages(SIZES[what])
+    else:
+        one = lookups() if what == "lookup" else lambda: None
+    if option == "--memory":
         print(json.dumps(memory(one, count)))
         return
+    if option == "--cold":
+        one = cold(one, int(cache))
     for _ in range(count):
         one()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["--memory"])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
