@@ -183,10 +183,11 @@ def cold(one: Callable[[], None], cache: int) -> Callable[[], None]:
     Args:
         cache: Octets that there is room for.
     """
-    other = bytearray(2 * cache)
+    # Made once, and copied in place: where new memory comes from varies.
+    other, more = memoryview(bytearray(cache)), bytes(cache)
 
     def one_cold() -> None:
-        other[:] = bytes(2 * cache)
+        other[:] = more
         one()
 
     return one_cold
