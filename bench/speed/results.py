@@ -3,7 +3,7 @@ Results as files, and as figures that can be compared.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -58,9 +58,15 @@ class Results:
         """
         Return the median of the ratios of two servers, each taken within one round.
         """
-        ours = self.rounds(section, "servers", server, load)
-        theirs = self.rounds(section, "servers", other, load)
-        return median(one[key] / another[key] for one, another in zip(ours, theirs, strict=True))
+        ours, theirs = ((section, "servers", each, load) for each in (server, other))
+        return self.ratio_of(ours, theirs, key)
+
+    def ratio_of(self, ours: Sequence[str], theirs: Sequence[str], key: str) -> float:
+        """
+        Return that of any two measurements that took turns: each a section and names within.
+        """
+        pairs = zip(self.rounds(*ours), self.rounds(*theirs), strict=True)
+        return median(one[key] / another[key] for one, another in pairs)
 
     def least_ratio(
         self, section: str, server: str, others: Iterable[str], load: str, key: str

@@ -130,7 +130,7 @@ def _list() -> Iterator[Target]:
     )
     yield Target(
         "lookups with 1,000,000 addresses: of those with 1,000",
-        lambda r: r.middle("list", many, "lookups", RATE) / r.middle("list", few, "lookups", RATE),
+        lambda r: r.ratio_of(("list", many, "lookups"), ("list", few, "lookups"), RATE),
         0.9,
         True,
     )
