@@ -50,15 +50,15 @@ class Changes:
                 changes.release()
 
 
-# What is said of most addresses, by one page and by two.
-_COMMON: Declared = (OWN_TARGET, None, 0)
-_COMMON_OF_TWO: Declared = (OWN_TARGET, OWN_NEXTHOP, 0)
-_SHARED = {entry: entry for entry in (_COMMON, _COMMON_OF_TWO)}
+# What is said of most addresses, by whether the list is whole: one object each, for all of them.
+USUAL: dict[bool, Declared] = {True: (OWN_TARGET, None, 0), False: (OWN_TARGET, OWN_NEXTHOP, 0)}
+_COMMON = USUAL[True]
+_SHARED = {entry: entry for entry in USUAL.values()}
 
 
 def shared(entry: Declared) -> Declared:
     """
-    Return an entry; what is said of most addresses is the same object for all of them.
+    Return an entry; a usual one as the object that all share.
     """
     return _SHARED.get(entry, entry)
 
@@ -167,7 +167,7 @@ class AliasList:
     @property
     def usual(self) -> Declared:
         """The entry of an address that is its own target and goes to ``OWN_NEXTHOP``."""
-        return _COMMON if self.whole else _COMMON_OF_TWO
+        return USUAL[self.whole]
 
     def hop_of(self, entry: Declared) -> str | None:
         """
@@ -322,7 +322,7 @@ class ListBuilder:
         """
         Add many addresses of which the same is said.
         """
-        shards, entry = self._entries, self._share(entry)
+        shards = self._entries
         for address in addresses:
             shards[shard_of(address)][address] = entry
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from mailer.alias_table import Removed
 from mailer.declared import (
-    OWN_NEXTHOP,
     OWN_TARGET,
+    USUAL,
     AliasList,
     Changes,
     Declared,
@@ -86,7 +86,7 @@ def declared_rows(connection: sqlite3.Connection, server: str, whole: bool) -> A
         ValueError, TypeError, AttributeError: A row that cannot be read.
     """
     builder = ListBuilder()
-    common = OWN_TARGET, None if whole else OWN_NEXTHOP, 0
+    common = USUAL[whole]
     query = "SELECT name FROM address WHERE server = ? AND targets = '' AND nexthop IS ?"
     rows = connection.execute(query, (server, common[1]))
     builder.put_all((name for (name,) in rows), common)

@@ -19,7 +19,7 @@ def measure_in_turn(
     Return the figures of every server under every load.
 
     Args:
-        count: Rounds. Each server is started anew in each: a slow minute hits all of them.
+        count: Rounds, each of all servers: a slow minute hits all of them.
         measure: Returns the figures of one server, by load.
     """
     rounds: Rounds = {server: {load: [] for load in loads} for server in servers}
