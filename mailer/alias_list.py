@@ -18,6 +18,7 @@ from typing import Any
 
 from mailer.address import fold, is_address, is_domain, is_local_part
 from mailer.declared import (
+    NOTHING,
     OWN_NEXTHOP,
     AliasList,
     Changes,
@@ -26,11 +27,10 @@ from mailer.declared import (
     Targets,
     named_by,
     own_or,
-    shared,
 )
 from mailer.errors import ListError
 from mailer.page_text import JsonText, lines, texts
-from mailer.sharded import Sharded, new_shards, shard_of
+from mailer.sharded import ShardedBuilder
 
 __all__ = [
     "MERGE_PATCH",
@@ -78,7 +78,7 @@ class Patch:
         named: dict[str, int] = {}
         aliases, before = _kept(self.aliases, {}), {}
         for address in aliases:
-            before[address] = (known.entries.get(address) or _NOTHING)[0]
+            before[address] = (known.entries.get(address) or NOTHING)[0]
             _count(named, before[address], aliases[address])
         parts = _kept(self.local_parts, known.parts)
         parts = {name: now for name, now in parts.items() if now is not None or name in known.parts}
@@ -87,18 +87,15 @@ class Patch:
         entries: dict[str, Declared | None] = {}
         for address in {**aliases, **named}:
             was = known.entries.get(address)
-            targets, _, count = was or _NOTHING
+            targets, _, count = was or NOTHING
             now = (aliases.get(address, targets), None, count + named.get(address, 0))
-            if now != (was or _NOTHING):
-                entries[address] = None if now == _NOTHING else shared(now)
+            if now != (was or NOTHING):
+                entries[address] = None if now == NOTHING else now
         same_domains = self.domains is None or self.domains == known.domains
         changes = Changes(entries, parts, None if same_domains else self.domains, whole=True)
         if known.changed(changes).count != self.count:
             raise ListError(f"the changes do not make {self.count} aliases of those in force")
         return changes
-
-
-_NOTHING: Declared = (None, None, 0)
 
 
 def _kept(changes: Mapping[str, Targets | None], known: Mapping[str, Targets]) -> dict[str, Any]:
@@ -149,21 +146,21 @@ def parse_transport(page: PageContent) -> Mapping[str, str]:
     Raises:
         ListError: The page is not a transport list; says where and why.
     """
-    transport: list[dict[str, str]] = new_shards()
+    transport = ShardedBuilder(OWN_NEXTHOP)
     for number, words in _lines(texts(page)):
         waiting: list[str] = []
         for word in words:
             if ":" not in word:
                 address = _address(word, number)
                 waiting.append(address)
-                transport[shard_of(address)][address] = OWN_NEXTHOP
+                transport.put(address, OWN_NEXTHOP)
                 continue
             if not waiting or not _NEXTHOP.fullmatch(word):
                 raise ListError(f"line {number}: {_excerpt(word)} is no next hop for an address")
             for address in waiting:
-                transport[shard_of(address)][address] = word
+                transport.put(address, word)
             waiting = []
-    return Sharded(transport)
+    return transport.build()
 
 
 def parse_patch(page: PageContent) -> Patch:

@@ -82,7 +82,7 @@ class Served:
         domains: Where its local parts hold.
         nexthop: What transport answers where the list names nothing else.
         common: The entry of an address that is its own target and goes there.
-        usual: What the list says of such an address; this very object, as a rule.
+        usual: What the list says of such an address.
     """
 
     server: str
@@ -281,7 +281,7 @@ def merge(
                 declared.domains | domains.get(name, frozenset()),
                 nexthop,
                 Entry(name, None, nexthop),
-                declared.usual,
+                declared.entries.usual,
             )
         )
     conflicts = _conflicts(served, before, touched)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mailer.sharded import Sharded, View, new_shards, shard_of
+from mailer.sharded import Sharded, ShardedBuilder, View
 
 Targets = tuple[str, ...]
 Declared = tuple[Targets | None, str | None, int]
@@ -50,17 +50,9 @@ class Changes:
                 changes.release()
 
 
-# What is said of most addresses, by whether the list is whole: one object each, for all of them.
+# What is said of most addresses, by whether the list is whole.
 USUAL: dict[bool, Declared] = {True: (OWN_TARGET, None, 0), False: (OWN_TARGET, OWN_NEXTHOP, 0)}
-_COMMON = USUAL[True]
-_SHARED = {entry: entry for entry in USUAL.values()}
-
-
-def shared(entry: Declared) -> Declared:
-    """
-    Return an entry; a usual one as the object that all share.
-    """
-    return _SHARED.get(entry, entry)
+NOTHING: Declared = (None, None, 0)
 
 
 class AliasList:
@@ -164,11 +156,6 @@ class AliasList:
         """How many aliases and local parts there are."""
         return self.alias_count + len(self.parts)
 
-    @property
-    def usual(self) -> Declared:
-        """The entry of an address that is its own target and goes to ``OWN_NEXTHOP``."""
-        return USUAL[self.whole]
-
     def hop_of(self, entry: Declared) -> str | None:
         """
         Return the next hop of an entry: its own, or if each of its targets has one.
@@ -220,7 +207,7 @@ class AliasList:
                 before is not None and before[0] is not None
             )
         return AliasList.of(
-            known.changed(changes.entries),
+            known.with_usual(USUAL[changes.whole]).changed(changes.entries),
             self.parts.changed(changes.parts),
             self.domains if changes.domains is None else changes.domains,
             changes.whole,
@@ -242,7 +229,7 @@ class AliasList:
         """
         Return these aliases and local parts with another page of transport.
         """
-        builder = ListBuilder()
+        builder = ListBuilder(USUAL[False])
         for address, (targets, _, _) in self.entries.items():
             if targets is not None:
                 builder.put(address, (targets, None, 0))
@@ -270,12 +257,15 @@ class AliasList:
 class ListBuilder:
     """
     Collects what the pages of one server say, in any order.
+
+    Args:
+        usual: What is probably said of most addresses.
     """
 
-    def __init__(self) -> None:
-        self._entries: list[dict[str, Declared]] = new_shards()
-        self._parts: list[dict[str, Targets]] = new_shards()
-        self._shared = _SHARED.copy()
+    def __init__(self, usual: Declared = USUAL[True]) -> None:
+        self._entries = ShardedBuilder[Declared](usual)
+        self._parts = ShardedBuilder[Targets](OWN_TARGET)
+        self._shared: dict[Declared, Declared] = {}
         # What stands in several places, and all its targets: put together once, at the end.
         self._repeated: dict[str, dict[str, None]] = {}
         self._repeated_parts: dict[str, dict[str, None]] = {}
@@ -284,13 +274,9 @@ class ListBuilder:
         """
         Add an alias, or more targets to one.
         """
-        shard = self._entries[shard_of(address)]
-        if address not in shard and targets == (address,):
-            shard[address] = _COMMON
-            return
-        known, hop, named = shard.get(address) or (None, None, 0)
+        known, hop, named = self._entries.get(address, NOTHING)
         if known is None:
-            shard[address] = self._share((_merged(address, targets), hop, named))
+            self.put(address, (_merged(address, targets), hop, named))
         else:
             _repeat(self._repeated, address, known, targets)
 
@@ -298,39 +284,36 @@ class ListBuilder:
         """
         Add a local part, or more targets to one.
         """
-        shard = self._parts[shard_of(name)]
-        if name in shard:
-            _repeat(self._repeated_parts, name, shard[name], targets)
+        known = self._parts.get(name)
+        if known is None:
+            self.put_part(name, _merged(name, targets))
         else:
-            shard[name] = _merged(name, targets)
+            _repeat(self._repeated_parts, name, known, targets)
 
     def transport(self, address: str, hop: str) -> None:
         """
         Say where mail for an address goes.
         """
-        shard = self._entries[shard_of(address)]
-        targets, _, named = shard.get(address) or (None, None, 0)
-        shard[address] = self._share((targets, hop, named))
+        targets, _, named = self._entries.get(address, NOTHING)
+        self.put(address, (targets, hop, named))
 
     def put(self, address: str, entry: Declared) -> None:
         """
         Add an address with all that is said of it.
         """
-        self._entries[shard_of(address)][address] = self._share(entry)
+        self._entries.put(address, self._share(entry))
 
-    def put_all(self, addresses: Iterable[str], entry: Declared) -> None:
+    def put_usual(self, addresses: Iterable[str]) -> None:
         """
-        Add many addresses of which the same is said.
+        Add many addresses of which the usual is said, and nothing was said before.
         """
-        shards = self._entries
-        for address in addresses:
-            shards[shard_of(address)][address] = entry
+        self._entries.put_usual(addresses)
 
     def put_part(self, name: str, targets: Targets) -> None:
         """
         Add a local part, its targets as in ``AliasList.parts``.
         """
-        self._parts[shard_of(name)][name] = targets
+        self._parts.put(name, targets)
 
     def build(self, domains: frozenset[str], whole: bool) -> AliasList:
         """
@@ -340,28 +323,26 @@ class ListBuilder:
             whole: See ``AliasList``.
         """
         for address, targets in self._repeated.items():
-            _, hop, named = self._entries[shard_of(address)][address]
+            _, hop, named = self._entries.get(address)
             self.put(address, (_merged(address, targets), hop, named))
         for name, targets in self._repeated_parts.items():
             self.put_part(name, _merged(name, targets))
-        aliases = sum(entry[0] is not None for shard in self._entries for entry in shard.values())
         if whole:
             self._count_targets()
-        entries = Sharded(self._entries)
-        return AliasList.of(entries, Sharded(self._parts), domains, whole, aliases)
+        entries = self._entries.build().with_usual(USUAL[whole])
+        aliases = entries.count(lambda entry: entry[0] is not None)
+        return AliasList.of(entries, self._parts.build(), domains, whole, aliases)
 
     def _count_targets(self) -> None:
-        named: list[dict[str, int]] = new_shards()
-        lists = (entry[0] for shard in self._entries for entry in shard.values() if entry[0])
-        parts = (targets for shard in self._parts for targets in shard.values())
+        counts = ShardedBuilder[int](1)
+        lists = (entry[0] for _, entry in self._entries.unusual())
+        parts = (targets for _, targets in self._parts.unusual())
         for targets in itertools.chain(lists, parts):
             for target in named_by(targets):
-                shard = named[shard_of(target)]
-                shard[target] = shard.get(target, 0) + 1
-        for place, counts in enumerate(named):
-            for target, count in counts.items():
-                known, hop, _ = self._entries[place].get(target) or (None, None, 0)
-                self._entries[place][target] = self._share((known, hop, count))
+                counts.put(target, counts.get(target, 0) + 1)
+        for target, count in counts.build().items():
+            known, hop, _ = self._entries.get(target, NOTHING)
+            self.put(target, (known, hop, count))
 
     def _share(self, entry: Declared) -> Declared:
         shared = self._shared.get(entry)
@@ -387,7 +368,7 @@ def own_or(name: str, targets: Targets) -> Targets:
 
 
 def _merged(name: str, targets: Iterable[str]) -> Targets:
-    return own_or(name, tuple(dict.fromkeys(targets)))
+    return OWN_TARGET if targets == (name,) else own_or(name, tuple(dict.fromkeys(targets)))
 
 
 def _repeat(

@@ -85,11 +85,11 @@ def declared_rows(connection: sqlite3.Connection, server: str, whole: bool) -> A
     Raises:
         ValueError, TypeError, AttributeError: A row that cannot be read.
     """
-    builder = ListBuilder()
     common = USUAL[whole]
+    builder = ListBuilder(common)
     query = "SELECT name FROM address WHERE server = ? AND targets = '' AND nexthop IS ?"
     rows = connection.execute(query, (server, common[1]))
-    builder.put_all((name for (name,) in rows), common)
+    builder.put_usual(name for (name,) in rows)
     query = (
         "SELECT name, targets, nexthop FROM address"
         " WHERE server = ? AND (targets IS NOT '' OR nexthop IS NOT ?)"

@@ -1,83 +1,118 @@
 """
 A mapping of very many texts that is never changed, and yet cheaply changed.
 
-It lies in 251 dicts. One that differs from another shares with it every dict
-in which they agree, so that a change costs what it changes and not what there
-is; and nothing that is done with a dict, such as enlarging or freeing it, is
-ever done with a million entries at once, while every other thread has to wait.
+Most of its keys have one and the same value, and lie in sets: a look-up among a million
+then reads half of the memory that it would in a dict. All others lie in dicts. There are
+many of both. One mapping that differs from another shares with it all in which they agree,
+so that a change costs what it changes and not what there is; and nothing that is done with
+a set, such as enlarging or freeing it, is ever done with a million entries at once, while
+every other thread has to wait.
 """
 
+import ctypes
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from itertools import chain, repeat
+from typing import Any, Generic, TypeVar
 
 V = TypeVar("V")
 
-SHARDS = 251  # a prime: by the lowest bits of its hash an entry finds its place in its dict
-_EMPTY: dict[str, Any] = {}
+SHARDS = 251  # a prime: by the lowest bits of its hash an entry finds its place in its set
+
+_NO_NAMES: set[str] = set()
+_NO_OTHERS: dict[str, Any] = {}
+
+# Sets are looked through whenever Python looks for garbage, a million texts in 50 ms; dicts
+# of texts are not. There is nothing to find: what holds nothing but texts is in no cycle.
+_untrack = ctypes.pythonapi.PyObject_GC_UnTrack
+_untrack.argtypes, _untrack.restype = (ctypes.py_object,), None
 
 
-def new_shards() -> list[dict[str, Any]]:
+class _Shards(Generic[V]):
     """
-    Return the dicts for a new ``Sharded``, to be filled with ``shard_of``.
+    The keys, each in the shard that its hash says.
+
+    Attributes:
+        usual: The value of all names.
     """
-    return [{} for _ in range(SHARDS)]
+
+    __slots__ = ("_names", "_others", "usual")
+
+    usual: V
+    _names: list[set[str]]
+    _others: list[dict[str, V]]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        place = hash(key) % SHARDS
+        if key in self._names[place]:
+            return self.usual
+        return self._others[place].get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        place = hash(key) % SHARDS
+        return key in self._names[place] or key in self._others[place]
+
+    def unusual(self) -> Iterator[tuple[str, V]]:
+        """
+        Yield the entries of another value than the usual one.
+        """
+        for others in self._others:
+            yield from others.items()
+
+    def _pairs(self, place: int) -> Iterator[tuple[str, V]]:
+        """
+        Return the entries of one shard.
+        """
+        return chain(zip(self._names[place], repeat(self.usual)), self._others[place].items())
 
 
-def shard_of(key: str) -> int:
-    """
-    Return the number of the dict in which a key lies.
-    """
-    return hash(key) % SHARDS
-
-
-class Sharded(Mapping[str, V]):
+class Sharded(_Shards[V], Mapping[str, V]):
     """
     Args:
-        shards: As many as ``SHARDS``, each key where ``shard_of`` says; nobody changes them
-            any more.
+        usual: The value that most keys have.
+        names: As many as ``SHARDS``, the keys of this value; nobody changes them any more.
+        others: As many, the entries of any other value; nobody changes them any more.
     """
 
-    __slots__ = ("_len", "_shards")
+    __slots__ = ("_len",)
 
-    def __init__(self, shards: list[dict[str, V]]) -> None:
-        self._shards = [shard or _EMPTY for shard in shards]
-        self._len = sum(map(len, self._shards))
+    def __init__(self, usual: V, names: list[set[str]], others: list[dict[str, V]]) -> None:
+        self.usual = usual
+        self._names = [some or _NO_NAMES for some in names]
+        self._others = [some or _NO_OTHERS for some in others]
+        self._len = sum(map(len, self._names)) + sum(map(len, self._others))
 
     @classmethod
-    def of(cls, content: "Mapping[str, V] | Iterable[tuple[str, V]]") -> "Sharded[V]":
+    def of(
+        cls, content: "Mapping[str, V] | Iterable[tuple[str, V]]", usual: Any = None
+    ) -> "Sharded[V]":
         """
         Return what holds the same as a mapping, or as pairs of which the last counts.
         """
         if isinstance(content, Sharded):
-            return content
-        shards = new_shards()
+            return content.with_usual(usual)
+        builder = ShardedBuilder[V](usual)
         for key, value in content.items() if isinstance(content, Mapping) else content:
-            shards[hash(key) % SHARDS][key] = value
-        return cls(shards)
+            builder.put(key, value)
+        return builder.build()
 
     def __getitem__(self, key: str) -> V:
-        return self._shards[hash(key) % SHARDS][key]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._shards[hash(key) % SHARDS].get(key, default)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._shards[hash(key) % SHARDS]
+        place = hash(key) % SHARDS
+        return self.usual if key in self._names[place] else self._others[place][key]
 
     def __len__(self) -> int:
         return self._len
 
     def __iter__(self) -> Iterator[str]:
-        for shard in self._shards:
-            yield from shard
+        for names, others in zip(self._names, self._others, strict=True):
+            yield from names
+            yield from others
 
     def items(self) -> ItemsView[str, V]:
         return _Items(self)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Sharded):
-            pairs = zip(self._shards, other._shards, strict=True)
-            return self._len == other._len and all(mine == its for mine, its in pairs)
+        if isinstance(other, Sharded) and other.usual == self.usual:
+            return self._names == other._names and self._others == other._others
         return super().__eq__(other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -87,49 +122,104 @@ class Sharded(Mapping[str, V]):
 
     def beside(self, keys: Iterable[str]) -> Iterator[tuple[str, V]]:
         """
-        Yield whatever lies in the same dicts as these keys.
+        Yield whatever lies in the same shards as these keys.
         """
-        for place in {shard_of(key) for key in keys}:
-            yield from self._shards[place].items()
+        for place in {hash(key) % SHARDS for key in keys}:
+            yield from self._pairs(place)
+
+    def count(self, fits: Callable[[V], bool]) -> int:
+        """
+        Return how many entries have a value of some kind.
+        """
+        usual = sum(map(len, self._names)) if fits(self.usual) else 0
+        return usual + sum(fits(value) for _, value in self.unusual())
+
+    def with_usual(self, usual: V) -> "Sharded[V]":
+        """
+        Return what holds the same, and where most keys have this value.
+        """
+        if usual == self.usual:
+            return self
+        builder = ShardedBuilder[V](usual)
+        for key, value in self.items():
+            builder.put(key, value)
+        return builder.build()
 
     def changed(self, changes: "Mapping[str, V | None]") -> "Sharded[V]":
         """
         Return what it is after some changes; None takes an entry away.
         """
-        shards = self._shards.copy()
+        if not self and isinstance(changes, Sharded) and not changes.count(_is_none):
+            return changes.with_usual(self.usual).twin()
+        names, others = self._names.copy(), self._others.copy()
         for place, some in _by_shard(changes):
-            if not shards[place] and None not in some.values():
-                shards[place] = cast("dict[str, V]", some)
-                continue
-            shard = shards[place] = shards[place].copy()
-            for key, value in some.items():
-                if value is None:
-                    shard.pop(key, None)
-                else:
-                    shard[key] = value
-        return Sharded(shards)
+            names[place], others[place] = self._changed_shard(place, some)
+        return Sharded(self.usual, names, others)
 
     def changes_to(self, other: "Sharded[V]") -> "Sharded[V | None]":
         """
         Return the changes that make this one equal to the other.
         """
-        pairs = zip(self._shards, other._shards, strict=True)
-        return Sharded([_difference(mine, its) for mine, its in pairs])
+        mine = self.with_usual(other.usual)
+        names, others = [], []
+        for place in range(SHARDS):
+            added, changes = mine._shard_changes(place, other)
+            names.append(added)
+            others.append(changes)
+        return Sharded(other.usual, names, others)
 
     def release(self) -> None:
         """
         Let go of everything, a little at a time; nobody may use it any more.
         """
-        shards = self._shards
-        while shards:
-            shards.pop()
+        for shards in (self._names, self._others):
+            while shards:
+                shards.pop()
         self._len = 0
 
     def twin(self) -> "Sharded[V]":
         """
-        Return another that holds the same dicts: whoever releases it last, frees them.
+        Return another that holds the same sets: whoever releases it last, frees them.
         """
-        return Sharded(self._shards)
+        return Sharded(self.usual, self._names, self._others)
+
+    def _changed_shard(
+        self, place: int, changes: dict[str, V | None]
+    ) -> tuple[set[str], dict[str, V]]:
+        names, others = _untracked(set(self._names[place])), self._others[place].copy()
+        for key, value in changes.items():
+            names.discard(key)
+            others.pop(key, None)
+            if value is None:
+                continue
+            if value == self.usual:
+                names.add(key)
+            else:
+                others[key] = value
+        return names, others
+
+    def _shard_changes(
+        self, place: int, other: "Sharded[V]"
+    ) -> tuple[set[str], dict[str, V | None]]:
+        """
+        Return the names to be added, and all other changes.
+
+        Args:
+            other: Of the same usual value.
+        """
+        before, names = self._names[place], other._names[place]
+        mine, its = self._others[place], other._others[place]
+        changes: dict[str, V | None] = {}
+        if its and mine is not its:
+            changes = {key: value for key, value in its.items() if mine.get(key) != value}
+        added = names
+        if before:
+            added = _untracked(names - before) if names is not before else _NO_NAMES
+            if len(before) + len(added) != len(names):
+                changes.update((key, None) for key in before - names if key not in its)
+        if mine and mine is not its:
+            changes.update((key, None) for key in mine if key not in its and key not in names)
+        return added, changes
 
 
 class _Items(ItemsView[str, V]):
@@ -140,33 +230,52 @@ class _Items(ItemsView[str, V]):
     _mapping: Sharded[V]
 
     def __iter__(self) -> Iterator[tuple[str, V]]:
-        for shard in self._mapping._shards:
-            yield from shard.items()
+        for place in range(SHARDS):
+            yield from self._mapping._pairs(place)
 
 
-def _by_shard(changes: Mapping[str, V | None]) -> Iterator[tuple[int, dict[str, V | None]]]:
+class ShardedBuilder(_Shards[V]):
     """
-    Yield the changes of each shard that has any.
+    Collects the entries of a ``Sharded``; of those of one key the last counts.
+
+    Args:
+        usual: See ``Sharded``.
     """
-    if isinstance(changes, Sharded):
-        yield from ((place, some) for place, some in enumerate(changes._shards) if some)
-        return
-    found: dict[int, dict[str, V | None]] = {}
-    for key, value in changes.items():
-        found.setdefault(shard_of(key), {})[key] = value
-    yield from found.items()
 
+    __slots__ = ()
 
-def _difference(before: dict[str, V], after: dict[str, V]) -> dict[str, V | None]:
-    if before is after or before == after:
-        return {}
-    if not before:
-        return cast("dict[str, V | None]", after)
-    changes: dict[str, V | None] = {
-        key: value for key, value in after.items() if before.get(key) != value
-    }
-    changes.update((key, None) for key in before if key not in after)
-    return changes
+    def __init__(self, usual: V) -> None:
+        self.usual = usual
+        self._names = [_untracked(set()) for _ in range(SHARDS)]
+        self._others = [{} for _ in range(SHARDS)]
+
+    def put(self, key: str, value: V) -> None:
+        """
+        Give a key its value.
+        """
+        place = hash(key) % SHARDS
+        names, others = self._names[place], self._others[place]
+        if value == self.usual:
+            names.add(key)
+            if others:
+                others.pop(key, None)
+        else:
+            names.discard(key)
+            others[key] = value
+
+    def put_usual(self, keys: Iterable[str]) -> None:
+        """
+        Give many keys, none of which has a value yet, the usual one.
+        """
+        names = self._names
+        for key in keys:
+            names[hash(key) % SHARDS].add(key)
+
+    def build(self) -> Sharded[V]:
+        """
+        Return the mapping; nothing may be put any more.
+        """
+        return Sharded(self.usual, self._names, self._others)
 
 
 class View(Mapping[str, V]):
@@ -191,3 +300,26 @@ class View(Mapping[str, V]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _untracked(names: set[str]) -> set[str]:
+    _untrack(names)
+    return names
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _by_shard(changes: Mapping[str, V | None]) -> Iterator[tuple[int, dict[str, V | None]]]:
+    """
+    Yield the changes of each shard that has any.
+    """
+    if isinstance(changes, Sharded):
+        shards = ((place, dict(changes._pairs(place))) for place in range(SHARDS))
+        yield from ((place, some) for place, some in shards if some)
+        return
+    found: dict[int, dict[str, V | None]] = {}
+    for key, value in changes.items():
+        found.setdefault(hash(key) % SHARDS, {})[key] = value
+    yield from found.items()

@@ -85,7 +85,8 @@ def test_a_removed_address_is_remembered(whole):
     patch = {"aliases": {"a@x": []}, "count": 4}
     assert fetch(whole, whole.fakes.make_whole(patch, '"3"', is_patch=True)).is_good
     declared = whole.directory["odoo"].declared
-    assert declared.usual is declared.entries["a@x"]
+    assert "a@x" not in dict(declared.entries.unusual())
+    assert declared.entries.usual is declared.entries["a@x"]
     assert {} == whole.directory["odoo"].removed == whole.store.load("odoo").server_list.removed
 
 

@@ -8,10 +8,7 @@ to Odoo is left out. A newline is written to the descriptor FD once it listens.
 """
 
 import sys
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mailer import config_file
 from mailer.daemon import Daemon, Roles
