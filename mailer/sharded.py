@@ -48,8 +48,7 @@ class _Shards(Generic[V]):
         return self._others[place].get(key, default)
 
     def __contains__(self, key: object) -> bool:
-        place = hash(key) % SHARDS
-        return key in self._names[place] or key in self._others[place]
+        return self._has(hash(key) % SHARDS, key)
 
     def unusual(self) -> Iterator[tuple[str, V]]:
         """
@@ -57,6 +56,9 @@ class _Shards(Generic[V]):
         """
         for others in self._others:
             yield from others.items()
+
+    def _has(self, place: int, key: object) -> bool:
+        return key in self._names[place] or key in self._others[place]
 
     def _pairs(self, place: int) -> Iterator[tuple[str, V]]:
         """
@@ -172,9 +174,11 @@ class Sharded(_Shards[V], Mapping[str, V]):
         """
         Let go of everything, a little at a time; nobody may use it any more.
         """
-        for shards in (self._names, self._others):
-            while shards:
-                shards.pop()
+        while self._names:
+            # One by one: with the last texts of all, Python gives back all of their memory.
+            entries = [*self._names.pop(), *self._others.pop().items()]
+            while entries:
+                entries.pop()
         self._len = 0
 
     def twin(self) -> "Sharded[V]":
@@ -209,17 +213,16 @@ class Sharded(_Shards[V], Mapping[str, V]):
         """
         before, names = self._names[place], other._names[place]
         mine, its = self._others[place], other._others[place]
+        if names is before and its is mine:
+            return _NO_NAMES, {}
+        # Python's own difference of two sets would hold up all other threads until it is done.
+        added = {name for name in names if name not in before} if before else names
         changes: dict[str, V | None] = {}
-        if its and mine is not its:
-            changes = {key: value for key, value in its.items() if mine.get(key) != value}
-        added = names
-        if before:
-            added = _untracked(names - before) if names is not before else _NO_NAMES
-            if len(before) + len(added) != len(names):
-                changes.update((key, None) for key in before - names if key not in its)
-        if mine and mine is not its:
-            changes.update((key, None) for key in mine if key not in its and key not in names)
-        return added, changes
+        changes.update((key, value) for key, value in its.items() if mine.get(key) != value)
+        if len(before) + len(added) != len(names):
+            changes.update((name, None) for name in before if not other._has(place, name))
+        changes.update((key, None) for key in mine if not other._has(place, key))
+        return _untracked(added), changes
 
 
 class _Items(ItemsView[str, V]):
