@@ -207,7 +207,7 @@ def parse_mapping(mapping: Any) -> AliasList:
     """
     if not isinstance(mapping, dict):
         raise ListError(f"a mapping was expected, not {_kind(mapping)}")
-    builder = ListBuilder()
+    builder = ListBuilder(whole=False)
     for key, value in mapping.items():
         account = _address(key, 0)
         builder.transport(account, OWN_NEXTHOP)

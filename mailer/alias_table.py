@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mailer.address import fold, without_extension
-from mailer.declared import OWN_NEXTHOP, AliasList, Declared, Targets
+from mailer.declared import OWN_NEXTHOP, USUAL, AliasList, Declared, Targets
 
 
 class Removed(NamedTuple):
@@ -82,7 +82,7 @@ class Served:
         domains: Where its local parts hold.
         nexthop: What transport answers where the list names nothing else.
         common: The entry of an address that is its own target and goes there.
-        usual: What the list says of such an address.
+        usual: What the list says of such an address; this very object, as a rule.
     """
 
     server: str
@@ -281,7 +281,7 @@ def merge(
                 declared.domains | domains.get(name, frozenset()),
                 nexthop,
                 Entry(name, None, nexthop),
-                declared.entries.usual,
+                USUAL[declared.whole],
             )
         )
     conflicts = _conflicts(served, before, touched)

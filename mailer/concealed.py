@@ -29,6 +29,9 @@ class Concealed:
         pieces, self._pieces = self._pieces, None
         if pieces is None:
             raise ValueError("a text that has been read")
+        return self._read(pieces)
+
+    def _read(self, pieces: list[bytes]) -> Iterator[bytes]:
         pieces.reverse()
         rest = b""
         while pieces:

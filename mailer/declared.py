@@ -91,7 +91,7 @@ class AliasList:
         transport: Mapping[str, str] | None = None,
         whole: bool = False,
     ) -> None:
-        builder = ListBuilder()
+        builder = ListBuilder(whole)
         for address, targets in (aliases or {}).items():
             builder.alias(address, targets)
         for name, targets in (local_parts or {}).items():
@@ -229,12 +229,13 @@ class AliasList:
         """
         Return these aliases and local parts with another page of transport.
         """
-        builder = ListBuilder(USUAL[False])
+        builder = ListBuilder(whole=False)
         for address, (targets, _, _) in self.entries.items():
             if targets is not None:
-                builder.put(address, (targets, None, 0))
+                builder.put(address, (targets, transport.get(address), 0))
         for address, hop in transport.items():
-            builder.transport(address, hop)
+            if self.entries.get(address, NOTHING)[0] is None:
+                builder.put(address, (None, hop, 0))
         made = builder.build(self.domains, whole=False)
         parts = self.parts.twin()  # each may be released by itself
         return AliasList.of(made.entries, parts, self.domains, False, made.alias_count)
@@ -259,11 +260,11 @@ class ListBuilder:
     Collects what the pages of one server say, in any order.
 
     Args:
-        usual: What is probably said of most addresses.
+        whole: The list will probably be whole; only what it costs depends on that.
     """
 
-    def __init__(self, usual: Declared = USUAL[True]) -> None:
-        self._entries = ShardedBuilder[Declared](usual)
+    def __init__(self, whole: bool = True) -> None:
+        self._entries = ShardedBuilder[Declared](USUAL[whole])
         self._parts = ShardedBuilder[Targets](OWN_TARGET)
         self._shared: dict[Declared, Declared] = {}
         # What stands in several places, and all its targets: put together once, at the end.
@@ -329,7 +330,7 @@ class ListBuilder:
             self.put_part(name, _merged(name, targets))
         if whole:
             self._count_targets()
-        entries = self._entries.build().with_usual(USUAL[whole])
+        entries = self._entries.build()
         aliases = entries.count(lambda entry: entry[0] is not None)
         return AliasList.of(entries, self._parts.build(), domains, whole, aliases)
 
@@ -368,7 +369,9 @@ def own_or(name: str, targets: Targets) -> Targets:
 
 
 def _merged(name: str, targets: Iterable[str]) -> Targets:
-    return OWN_TARGET if targets == (name,) else own_or(name, tuple(dict.fromkeys(targets)))
+    if targets == (name,):  # as most are
+        return OWN_TARGET
+    return own_or(name, tuple(dict.fromkeys(targets)))
 
 
 def _repeat(

@@ -86,7 +86,7 @@ def declared_rows(connection: sqlite3.Connection, server: str, whole: bool) -> A
         ValueError, TypeError, AttributeError: A row that cannot be read.
     """
     common = USUAL[whole]
-    builder = ListBuilder(common)
+    builder = ListBuilder(whole)
     query = "SELECT name FROM address WHERE server = ? AND targets = '' AND nexthop IS ?"
     rows = connection.execute(query, (server, common[1]))
     builder.put_usual(name for (name,) in rows)

@@ -62,7 +62,8 @@ class Reading:
         parsed = self._aliases if pages.aliases is self._page else None
         declared = declared_by(pages, known, parsed)
         # Twins, as one of them may be the list in force itself.
-        used = [one.twin() for one in (declared, self._aliases) if one is not None]
+        others = [] if self._aliases is None or self._aliases is declared else [self._aliases]
+        used = [one.twin() for one in (declared, *others)]
         try:
             return changes_to(declared)(known)
         finally:

@@ -9,7 +9,8 @@ a set, such as enlarging or freeing it, is ever done with a million entries at o
 every other thread has to wait.
 """
 
-import ctypes
+import functools
+import operator
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from itertools import chain, repeat
 from typing import Any, Generic, TypeVar
@@ -20,11 +21,6 @@ SHARDS = 251  # a prime: by the lowest bits of its hash an entry finds its place
 
 _NO_NAMES: set[str] = set()
 _NO_OTHERS: dict[str, Any] = {}
-
-# Sets are looked through whenever Python looks for garbage, a million texts in 50 ms; dicts
-# of texts are not. There is nothing to find: what holds nothing but texts is in no cycle.
-_untrack = ctypes.pythonapi.PyObject_GC_UnTrack
-_untrack.argtypes, _untrack.restype = (ctypes.py_object,), None
 
 
 class _Shards(Generic[V]):
@@ -47,24 +43,12 @@ class _Shards(Generic[V]):
             return self.usual
         return self._others[place].get(key, default)
 
-    def __contains__(self, key: object) -> bool:
-        return self._has(hash(key) % SHARDS, key)
-
     def unusual(self) -> Iterator[tuple[str, V]]:
         """
         Yield the entries of another value than the usual one.
         """
         for others in self._others:
             yield from others.items()
-
-    def _has(self, place: int, key: object) -> bool:
-        return key in self._names[place] or key in self._others[place]
-
-    def _pairs(self, place: int) -> Iterator[tuple[str, V]]:
-        """
-        Return the entries of one shard.
-        """
-        return chain(zip(self._names[place], repeat(self.usual)), self._others[place].items())
 
 
 class Sharded(_Shards[V], Mapping[str, V]):
@@ -91,7 +75,7 @@ class Sharded(_Shards[V], Mapping[str, V]):
         Return what holds the same as a mapping, or as pairs of which the last counts.
         """
         if isinstance(content, Sharded):
-            return content.with_usual(usual)
+            return content
         builder = ShardedBuilder[V](usual)
         for key, value in content.items() if isinstance(content, Mapping) else content:
             builder.put(key, value)
@@ -100,6 +84,9 @@ class Sharded(_Shards[V], Mapping[str, V]):
     def __getitem__(self, key: str) -> V:
         place = hash(key) % SHARDS
         return self.usual if key in self._names[place] else self._others[place][key]
+
+    def __contains__(self, key: object) -> bool:
+        return self._has(hash(key) % SHARDS, key)
 
     def __len__(self) -> int:
         return self._len
@@ -113,9 +100,12 @@ class Sharded(_Shards[V], Mapping[str, V]):
         return _Items(self)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Sharded) and other.usual == self.usual:
-            return self._names == other._names and self._others == other._others
-        return super().__eq__(other)
+        if not isinstance(other, Sharded) or other.usual != self.usual:
+            return super().__eq__(other)
+        pairs = ((self._names, other._names), (self._others, other._others))
+        return self._len == other._len and all(
+            all(map(operator.eq, mine, its)) for mine, its in pairs
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -175,7 +165,8 @@ class Sharded(_Shards[V], Mapping[str, V]):
         Let go of everything, a little at a time; nobody may use it any more.
         """
         while self._names:
-            # One by one: with the last texts of all, Python gives back all of their memory.
+            # One by one: with the last of its texts all of the list's memory is given back, and in
+            # one step of C that would hold up all other threads.
             entries = [*self._names.pop(), *self._others.pop().items()]
             while entries:
                 entries.pop()
@@ -186,6 +177,15 @@ class Sharded(_Shards[V], Mapping[str, V]):
         Return another that holds the same sets: whoever releases it last, frees them.
         """
         return Sharded(self.usual, self._names, self._others)
+
+    def _has(self, place: int, key: object) -> bool:
+        return key in self._names[place] or key in self._others[place]
+
+    def _pairs(self, place: int) -> Iterator[tuple[str, V]]:
+        """
+        Return the entries of one shard.
+        """
+        return chain(zip(self._names[place], repeat(self.usual)), self._others[place].items())
 
     def _changed_shard(
         self, place: int, changes: dict[str, V | None]
@@ -219,7 +219,7 @@ class Sharded(_Shards[V], Mapping[str, V]):
         added = {name for name in names if name not in before} if before else names
         changes: dict[str, V | None] = {}
         changes.update((key, value) for key, value in its.items() if mine.get(key) != value)
-        if len(before) + len(added) != len(names):
+        if len(before) + len(added) != len(names):  # else none of them is missing
             changes.update((name, None) for name in before if not other._has(place, name))
         changes.update((key, None) for key in mine if not other._has(place, key))
         return _untracked(added), changes
@@ -306,8 +306,23 @@ class View(Mapping[str, V]):
 
 
 def _untracked(names: set[str]) -> set[str]:
-    _untrack(names)
+    """
+    Return a set that is not looked through whenever Python looks for garbage, which takes 50 ms
+    for a million texts. There is nothing to find: what holds texts alone is in no cycle.
+    """
+    _untrack()(names)
     return names
+
+
+@functools.cache
+def _untrack() -> Callable[[set[str]], None]:
+    try:
+        import ctypes  # late: ``pipe`` does without
+    except ImportError:  # Python was built without; its sets are looked through
+        return lambda _: None
+    untrack = ctypes.pythonapi.PyObject_GC_UnTrack
+    untrack.argtypes, untrack.restype = (ctypes.py_object,), None
+    return untrack
 
 
 def _is_none(value: object) -> bool:

@@ -130,6 +130,7 @@ def test_what_is_usual_is_found_like_all_else(whole):
     for each in (declared, kept):
         known = merge([ServerList("odoo", each)], {}, HOP)
         assert ("a@x", Entry("odoo", None, HOP)) == known.find("a@x")
+        assert known.find("nobody@x") is None
 
 
 def test_an_empty_table_knows_nothing():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mailer.alias_list import parse_aliases, parse_patch
 from mailer.alias_table import ServerList, merge
-from mailer.declared import AliasList
+from mailer.declared import USUAL, AliasList
 from mailer.errors import ListError
 from mailer.store import Store, Stored
 from mailer.succession import Succession, deliverable, succeed, touched
@@ -272,3 +272,17 @@ def test_what_is_stored_by_changes_is_what_is_in_force(tmp_path_factory, pages, 
         assert stored == loaded
         assert revision == loaded.server_list.revision
     (folder / "odoo-mailer.sqlite3").unlink()
+
+
+def test_what_is_usual_follows_the_kind_of_list():
+    """
+    A list that becomes whole, or is so no longer, costs no more than one that always was.
+    """
+    page = {"aliases": {"a@x": ["a@x"], "b@x": ["a@x", "c@y"]}, "local_parts": {"a": []},
+            "domains": ["x"]}  # fmt: skip
+    one, other = whole(page), two_pages(page)
+    for before, after in ((one, other), (other, one), (AliasList(), one), (AliasList(), other)):
+        made = before.changed(before.changes_to(after))
+        assert after == made
+        assert (USUAL[after.whole], 3) == (made.entries.usual, made.count)
+        assert dict(after.entries.unusual()) == dict(made.entries.unusual())

@@ -1,5 +1,6 @@
 """
-The daemon with an Odoo that is no further away than a function: what receiving alone costs.
+The installed daemon with an Odoo that is no further away than a function: what receiving alone
+costs.
 
 usage: receiver.py CONFIG -r FD
 
