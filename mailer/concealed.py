@@ -12,8 +12,8 @@ class Concealed:
     Pieces of a text, in which the words are masked as it is read.
 
     Args:
-        pieces: Taken out as they are read: to free a page of 60 MB at once takes 8 ms, in
-            which nothing else is done. So it is read once.
+        pieces: Taken out as they are read, so that a page of 60 MB is given back little by
+            little while its list is made. So it is read once.
         words: None of them empty; they may lie across pieces.
 
     Raises:

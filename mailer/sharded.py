@@ -130,12 +130,7 @@ class Sharded(_Shards[V], Mapping[str, V]):
         """
         Return what holds the same, and where most keys have this value.
         """
-        if usual == self.usual:
-            return self
-        builder = ShardedBuilder[V](usual)
-        for key, value in self.items():
-            builder.put(key, value)
-        return builder.build()
+        return self if usual == self.usual else Sharded.of(self.items(), usual)
 
     def changed(self, changes: "Mapping[str, V | None]") -> "Sharded[V]":
         """
