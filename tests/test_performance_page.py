@@ -61,6 +61,47 @@ def test_numbers_have_three_digits_that_say_something(bench, value, text):
     assert text == page.number(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "reached"),
+    [
+        (0.97, None, "yes"),
+        (0.96, None, "no"),
+        (0.98, 0.01, "perhaps"),
+        (0.96, 0.01, "perhaps"),
+        (1.0, 0.01, "yes"),
+        (0.94, 0.01, "no"),
+    ],
+)
+def test_a_target_is_reached_where_chance_is_not_the_reason(bench, value, uncertainty, reached):
+    """
+    Two standard errors on either side of what is wanted nothing is said.
+    """
+    import page
+    from targets import Target
+
+    error = uncertainty and (lambda _: uncertainty)
+    target = Target("it", lambda _: value, 0.97, True, uncertainty=error)
+    assert page.target_line(target, None).endswith(f" | {reached}")
+
+
+def test_the_uncertainty_of_a_median(bench):
+    """
+    That of the mean, of values with a standard deviation of 10, and a quarter more.
+    """
+    from results import uncertainty
+
+    assert uncertainty([90, 110, 90, 110, 100]) == pytest.approx(1.2533 * 10 / 5**0.5)
+
+
+def test_what_the_server_takes_is_not_left_to_postfix(bench):
+    """
+    Of 4 ms of processor time for a message 1 ms is the server's.
+    """
+    from targets import left_to_postfix
+
+    assert left_to_postfix({"server_us": 1000.0, "all_us": 4000.0}) == 0.75
+
+
 @pytest.mark.parametrize(("now", "good"), [(1000, True), (1100, True), (1101, False), (500, True)])
 def test_the_guard_fails_from_a_tenth_more_on(bench, now, good):
     """

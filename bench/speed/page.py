@@ -18,6 +18,7 @@ from report import table
 from results import Results
 from targets import MB, MESSAGES, OURS, RATE, TAKING, TARGETS, THROUGH, Target
 
+REACHED = {True: "yes", False: "**no**", None: "perhaps"}
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 _MARKED = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -59,11 +60,12 @@ def number(value: float) -> str:
 def _target_row(target: Target, results: Results) -> Sequence[str]:
     unit = f" {target.unit}" if target.unit else ""
     word = "at least" if target.at_least else "at most"
+    error = f" ± {number(target.uncertainty(results))}" if target.uncertainty else ""
     return (
         target.text,
         f"{word} {number(target.bound)}{unit}",
-        f"{number(target.value(results))}{unit}",
-        "yes" if target.is_reached(results) else "**no**",
+        f"{number(target.value(results))}{error}{unit}",
+        REACHED[target.is_reached(results)],
     )
 
 

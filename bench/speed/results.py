@@ -3,11 +3,15 @@ Results as files, and as figures that can be compared.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 from typing import Any
 
+Figures = dict[str, float]  # of one round
+Figure = Callable[[Figures], float]
+
+MEDIAN = 1.2533  # times as uncertain as the mean, of what is distributed normally
 FOLDER = Path(__file__).parents[1] / "results"
 SECTIONS = ("socketmap", "lmtp", "list", "start", "postfix")
 
@@ -32,7 +36,7 @@ class Results:
         """
         return self._sections[name]
 
-    def rounds(self, section: str, *keys: str) -> list[dict[str, float]]:
+    def rounds(self, section: str, *keys: str) -> list[Figures]:
         """
         Return the figures of every round; the keys lead there, as in the file.
         """
@@ -65,8 +69,14 @@ class Results:
         """
         Return that of any two measurements that took turns: each a section and names within.
         """
+        return median(self.ratios(ours, theirs, lambda one: one[key]))
+
+    def ratios(self, ours: Sequence[str], theirs: Sequence[str], figure: Figure) -> list[float]:
+        """
+        Return those of all rounds.
+        """
         pairs = zip(self.rounds(*ours), self.rounds(*theirs), strict=True)
-        return median(one[key] / another[key] for one, another in pairs)
+        return [figure(one) / figure(another) for one, another in pairs]
 
     def least_ratio(
         self, section: str, server: str, others: Iterable[str], load: str, key: str
@@ -75,6 +85,13 @@ class Results:
         Return the ratio to the best of several servers.
         """
         return min(self.ratio(section, server, other, load, key) for other in others)
+
+
+def uncertainty(values: Sequence[float]) -> float:
+    """
+    Return the standard error of the median of at least two values.
+    """
+    return float(MEDIAN * stdev(values) / len(values) ** 0.5)
 
 
 def save(name: str, content: dict[str, Any], folder: Path = FOLDER) -> None:
