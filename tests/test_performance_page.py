@@ -66,15 +66,15 @@ def test_numbers_have_three_digits_that_say_something(bench, value, text):
     [
         (0.97, None, "yes"),
         (0.96, None, "no"),
-        (0.98, 0.01, "perhaps"),
-        (0.96, 0.01, "perhaps"),
+        (0.98, 0.01, "probably"),
+        (0.96, 0.01, "probably not"),
         (1.0, 0.01, "yes"),
         (0.94, 0.01, "no"),
     ],
 )
 def test_a_target_is_reached_where_chance_is_not_the_reason(bench, value, uncertainty, reached):
     """
-    Two standard errors on either side of what is wanted nothing is said.
+    Within two standard errors of what is wanted nothing is sure.
     """
     import page
     from targets import Target
@@ -90,6 +90,7 @@ def test_the_uncertainty_of_a_median(bench):
     """
     from results import uncertainty
 
+    assert uncertainty([100]) == float("inf")
     assert uncertainty([90, 110, 90, 110, 100]) == pytest.approx(1.2533 * 10 / 5**0.5)
 
 

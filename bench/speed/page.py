@@ -18,7 +18,13 @@ from report import table
 from results import Results
 from targets import MB, MESSAGES, OURS, RATE, TAKING, TARGETS, THROUGH, Target
 
-REACHED = {True: "yes", False: "**no**", None: "perhaps"}
+# Reached, and certainly so.
+REACHED = {
+    (True, True): "yes",
+    (True, False): "probably",
+    (False, False): "probably not",
+    (False, True): "**no**",
+}
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 _MARKED = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -65,7 +71,7 @@ def _target_row(target: Target, results: Results) -> Sequence[str]:
         target.text,
         f"{word} {number(target.bound)}{unit}",
         f"{number(target.value(results))}{error}{unit}",
-        REACHED[target.is_reached(results)],
+        REACHED[target.is_reached(results), target.is_certain(results)],
     )
 
 

@@ -3,13 +3,15 @@ Results as files, and as figures that can be compared.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import median, stdev
 from typing import Any
 
 Figures = dict[str, float]  # of one round
-Figure = Callable[[Figures], float]
+Figure = str | Callable[[Figures], float]  # the name of one, or what makes one of several
 
 MEDIAN = 1.2533  # times as uncertain as the mean, of what is distributed normally
 FOLDER = Path(__file__).parents[1] / "results"
@@ -58,39 +60,45 @@ class Results:
         """
         return max(one[keys[-1]] for one in self.rounds(section, *keys[:-1]))
 
-    def ratio(self, section: str, server: str, other: str, load: str, key: str) -> float:
+    def ratio(self, section: str, server: str, other: str, load: str, figure: Figure) -> float:
         """
         Return the median of the ratios of two servers, each taken within one round.
         """
-        ours, theirs = ((section, "servers", each, load) for each in (server, other))
-        return self.ratio_of(ours, theirs, key)
+        return median(self.ratios_to(section, server, other, load, figure))
 
-    def ratio_of(self, ours: Sequence[str], theirs: Sequence[str], key: str) -> float:
-        """
-        Return that of any two measurements that took turns: each a section and names within.
-        """
-        return median(self.ratios(ours, theirs, lambda one: one[key]))
-
-    def ratios(self, ours: Sequence[str], theirs: Sequence[str], figure: Figure) -> list[float]:
+    def ratios_to(
+        self, section: str, server: str, other: str, load: str, figure: Figure
+    ) -> list[float]:
         """
         Return those of all rounds.
         """
-        pairs = zip(self.rounds(*ours), self.rounds(*theirs), strict=True)
-        return [figure(one) / figure(another) for one, another in pairs]
+        ours, theirs = ((section, "servers", each, load) for each in (server, other))
+        return self.ratios(ours, theirs, figure)
 
-    def least_ratio(
-        self, section: str, server: str, others: Iterable[str], load: str, key: str
-    ) -> float:
+    def least_ratios_to(
+        self, section: str, server: str, others: Iterable[str], load: str, figure: Figure
+    ) -> list[float]:
         """
-        Return the ratio to the best of several servers.
+        Return those to the best of several servers.
         """
-        return min(self.ratio(section, server, other, load, key) for other in others)
+        found = (self.ratios_to(section, server, other, load, figure) for other in others)
+        return min(found, key=median)
+
+    def ratios(self, ours: Sequence[str], theirs: Sequence[str], figure: Figure) -> list[float]:
+        """
+        Return those of any two measurements that took turns: each a section and names within.
+        """
+        take = itemgetter(figure) if isinstance(figure, str) else figure
+        pairs = zip(self.rounds(*ours), self.rounds(*theirs), strict=True)
+        return [take(one) / take(another) for one, another in pairs]
 
 
 def uncertainty(values: Sequence[float]) -> float:
     """
-    Return the standard error of the median of at least two values.
+    Return the standard error of the median of some values; of one alone it is infinite.
     """
+    if len(values) < 2:
+        return math.inf
     return float(MEDIAN * stdev(values) / len(values) ** 0.5)
 
 
