@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from results import Figures
+
 SOURCES = Path(__file__).parents[2]
-RESULTS = Path(__file__).parents[1] / "results"
 C_SOURCES = Path(__file__).parents[1] / "c"
 PROGRAMS = C_SOURCES / "build"
 
@@ -26,8 +27,6 @@ PRIORITY = -15  # of nice(1); needs root
 
 DOMAIN = "example.com"
 NEXTHOP = "lmtp:unix:private/odoo-lmtp"
-
-Figures = dict[str, float]
 
 
 def build() -> None:

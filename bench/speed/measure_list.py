@@ -9,11 +9,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
 from bed import NEXTHOP, Bed, bed
-from ground import LOAD_CORE, SERVER_CORE, Figures, cpu_ns, pin, run_load
+from ground import LOAD_CORE, SERVER_CORE, cpu_ns, pin, run_load
 from lookups import TIMEOUT, LookupClient
 from process import peak_memory, reset_peak, resident_memory
 from programs import ask
 from report import percentile
+from results import Figures
 from rounds import measure_in_turn
 from waiting import eventually
 

@@ -5,8 +5,9 @@ Messages a second: taken alone, and through to an Odoo that answers at once.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ground import LOAD_CORE, SERVER_CORE, Figures, ground, run_load
+from ground import LOAD_CORE, SERVER_CORE, ground, run_load
 from process import peak_memory, reset_peak
+from results import Figures
 from rounds import Rounds, measure_in_turn
 from servers import Served, aiosmtpd, daemon, receiver, smtp_sink
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ground import PRIORITY, Figures, Ground, all_cpu_ns, cpu_ns, set_session_niceness
+from ground import PRIORITY, Ground, all_cpu_ns, cpu_ns, set_session_niceness
 from mail_host import short_folder
 from postfix import DOMAIN, Postfix
+from results import Figures
 from rounds import Rounds, measure_in_turn
 from servers import Served, c_socketmap, daemon
 from targets import INLINE, OURS

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from ground import (
     LOAD_CORE,
     SERVER_CORE,
-    Figures,
     Ground,
     ground,
     pinned,
     run_load,
 )
+from results import Figures
 from rounds import Rounds, measure_in_turn
 from servers import Served, c_socketmap, daemon, mta_sts_resolver
 

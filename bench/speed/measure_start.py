@@ -7,9 +7,10 @@ import subprocess
 import time
 from contextlib import suppress
 
-from ground import LOAD_CORE, SERVER_CORE, Figures, Ground, ground, pinned
+from ground import LOAD_CORE, SERVER_CORE, Ground, ground, pinned
 from process import resident_memory
 from programs import ENVIRON, Program, ask, odoo_mailer
+from results import Figures
 from servers import configuration, daemon, http_server
 
 ADDRESSES = 10_000

@@ -4,7 +4,7 @@ Several rounds of the same measurements, in which the servers take turns.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ground import Figures
+from results import Figures
 
 Rounds = dict[str, dict[str, list[Figures]]]  # of a server, of a load
 
