@@ -94,6 +94,27 @@ def test_the_uncertainty_of_a_median(bench):
     assert uncertainty([90, 110, 90, 110, 100]) == pytest.approx(1.2533 * 10 / 5**0.5)
 
 
+def test_ratios_are_taken_within_a_round(bench, tmp_path):
+    """
+    Of a figure that has a name, and of one that is made of several; to the best of some servers.
+    """
+    from results import SECTIONS, Results, save
+
+    def rounds(*values):
+        return {"load": [{"rate": value, "cost": 2 * value} for value in values]}
+
+    servers = {"ours": rounds(2, 6), "slow": rounds(1, 2), "quick": rounds(4, 8)}
+    for section in SECTIONS:
+        save(section, {"figures": {"servers": servers}}, tmp_path)
+    results = Results(tmp_path)
+    assert results.ratios_to("list", "ours", "slow", "load", "rate") == [2, 3]
+    assert results.ratio("list", "ours", "slow", "load", "rate") == 2.5
+    costs = results.ratios_to("list", "ours", "slow", "load", lambda one: one["cost"] + 4)
+    assert costs == [8 / 6, 16 / 8]
+    least = results.least_ratios_to("list", "ours", ("slow", "quick"), "load", "rate")
+    assert least == [0.5, 0.75]
+
+
 def test_what_the_server_takes_is_not_left_to_postfix(bench):
     """
     Of 4 ms of processor time for a message 1 ms is the server's.

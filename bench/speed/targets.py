@@ -27,7 +27,7 @@ class Target:
     Args:
         bound: The least or the most that ``value`` may be.
         unit: As it is shown; empty for a ratio.
-        uncertainty: The standard error of the value, where that is not small beside what matters.
+        uncertainty: The standard error of the value; of what is no ratio it is not known.
     """
 
     text: str
@@ -46,7 +46,7 @@ class Target:
 
     def is_certain(self, results: Results) -> bool:
         """
-        Say whether two standard errors would make no difference.
+        Say whether two standard errors, as far as they are known, would make no difference.
         """
         error = self.uncertainty(results) if self.uncertainty else 0.0
         return abs(self.value(results) - self.bound) >= 2 * error
@@ -210,13 +210,13 @@ def _start() -> Iterator[Target]:
 
 def _postfix() -> Iterator[Target]:
     figures: tuple[tuple[str, Figure], ...] = (
-        ("messages that Postfix accepts", MESSAGES),
-        ("processor time left to Postfix", left_to_postfix),
+        ("messages that Postfix accepts, {}: of those", MESSAGES),
+        ("processor time left to Postfix, {}: of that", left_to_postfix),
     )
     for what, figure in figures:
         for text, maps in (("both maps", ""), ("transport_maps a constant", INLINE)):
             yield _ratio(
-                f"{what}, {text}: of that with the least server in C",
+                f"{what.format(text)} with the least server in C",
                 lambda r, maps=maps, figure=figure: r.ratios_to(
                     "postfix", f"{OURS}{maps}", f"C{maps}", "8 sessions, 5 kB", figure
                 ),
@@ -228,8 +228,8 @@ def left_to_postfix(one: Figures) -> float:
     """
     Return the part of all processor time that the server of the maps does not take.
 
-    All processors are busy and Postfix's own work for a message is the same whoever serves its
-    maps, so that the messages accepted are in proportion to it.
+    The messages accepted are in proportion to it as far as all processors are busy and Postfix's
+    own work for a message is the same whoever serves its maps.
     """
     return 1 - one["server_us"] / one["all_us"]
 
