@@ -5,12 +5,16 @@ Waiting with a deadline, and ports that are free.
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from random import SystemRandom
 from typing import TypeVar
 
 T = TypeVar("T")
 
 DEADLINE = 30.0  # seconds; generous, so that a busy machine fails nothing
 STEP = 0.05  # seconds between two looks
+
+_PORTS = iter(SystemRandom().sample(range(10_000, 32_768), 22_768))
 
 
 def eventually(
@@ -46,8 +50,13 @@ def eventually(
 
 def free_port() -> int:
     """
-    Return a port of 127.0.0.1 on which nobody listens.
+    Return a port of 127.0.0.1 on which nobody listens, another one each time.
+
+    None of those that Linux gives to outgoing connections (ip(7), ``ip_local_port_range``): a
+    server that rests would find one of them on its port when it starts again.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("every port was given")
