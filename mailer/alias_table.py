@@ -97,7 +97,15 @@ class Served:
         """
         Return the entry of a full address, folded.
         """
-        declared = self.declared.entries.get(address)
+        return self.entry(address, self.declared.entries.get(address))
+
+    def entry(self, address: str, declared: Declared | None) -> Entry | None:
+        """
+        Return the entry of a full address, folded.
+
+        Args:
+            declared: What the entries of the list say of it.
+        """
         if declared is self.usual:
             return self.common
         if declared is not None:
@@ -171,7 +179,10 @@ class AliasTable:
         """
         whole = fold(address)
         for served in self.servers:
-            entry = served.find(whole)
+            declared = served.declared.entries.get(whole)
+            if declared is served.usual:  # as ``Served.entry`` says; a call less for most
+                return whole, served.common
+            entry = served.entry(whole, declared)
             if entry is not None:
                 return whole, entry
         for delimiter in self.delimiters:

@@ -16,12 +16,16 @@ class Deadline:
 
     Args:
         passed: Called once for each time that it passes.
+
+    Attributes:
+        at: Seconds of the clock; None while it is not set. While it is, it may be rebound to any
+            later moment, which takes less than ``set``.
     """
 
     def __init__(self, clock: IReactorTime, passed: Callable[[], None]) -> None:
         self._clock = clock
         self._passed = passed
-        self._at: float | None = None
+        self.at: float | None = None
         self._timer: IDelayedCall | None = None
         self._timer_at = 0.0
 
@@ -32,7 +36,7 @@ class Deadline:
         Args:
             at: Seconds of the clock; what is over passes at once, but not from here.
         """
-        self._at = at
+        self.at = at
         if self._timer is not None and at < self._timer_at:
             self._stop_timer()
         if self._timer is None:
@@ -42,13 +46,13 @@ class Deadline:
         """
         Let it not pass, until it is set again.
         """
-        self._at = None
+        self.at = None
 
     def end(self) -> None:
         """
         Clear it, and leave nothing to the clock.
         """
-        self._at = None
+        self.at = None
         self._stop_timer()
 
     def _start_timer(self, at: float) -> None:
@@ -62,10 +66,10 @@ class Deadline:
 
     def _look(self) -> None:
         self._timer = None
-        if self._at is None:
+        if self.at is None:
             return
-        if self._clock.seconds() < self._at:
-            self._start_timer(self._at)
+        if self._clock.seconds() < self.at:
+            self._start_timer(self.at)
         else:
-            self._at = None
+            self.at = None
             self._passed()

@@ -29,7 +29,7 @@ MAX_READY = 42  # connections at once
 ENOUGH = 4096  # octets of many in one turn, some hundred lookups
 LONGEST_TURN = 3600.0  # seconds, where the reactor has no timer or the clock is put back
 
-Receive = Callable[[bytes], None]
+Receive = Callable[[bytes], bytes | None]  # what it returns is sent
 Read = Callable[[], int]  # reads a connection, returns how many octets it was
 
 log = Logger()
@@ -76,7 +76,8 @@ class QuickReader:
         Return what a protocol uses in the place of its transport; that itself, if need be.
 
         Args:
-            receive: The protocol's ``dataReceived``.
+            receive: What the protocol does with octets; it may write an answer, or return it,
+                which takes less.
         """
         if not self._can_read(transport):
             return transport
@@ -295,7 +296,9 @@ class QuickTransport:
         if octets == self._most:
             self._most = MAX_READ
         try:
-            receive(data)
+            reply = receive(data)
+            if reply is not None:
+                self.write(reply)
         except Exception:
             self.abortConnection()
             raise

@@ -4,8 +4,6 @@ Postfix's socketmap protocol: framing, requests and answers.
 Source: socketmap_table(5), PROTOCOL and REPLY FORMAT; cr.yp.to/proto/netstrings.txt.
 """
 
-from collections.abc import Callable
-
 from mailer.alias_table import AliasTable
 from mailer.declared import Targets
 from mailer.errors import ProtocolError
@@ -26,6 +24,7 @@ OUTCOMES = (  # map and result of a lookup, as they are counted
     ("other", "perm"),
 )
 Said = tuple[bytes, int]  # and the place in OUTCOMES
+Known = tuple[bool, int, Said, Said]  # is it transport; what counts ok; not found, no list
 
 
 class RequestReader:
@@ -33,24 +32,21 @@ class RequestReader:
     Takes the octets of one connection, gives the requests in them.
 
     Attributes:
+        rest: What came of a request that is not complete.
         fault: What is wrong with the stream, which is then of no more use; empty while it is good.
     """
 
     def __init__(self) -> None:
         self.fault = ""
-        self._rest = b""
+        self.rest = b""
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """
-        Return the requests that are now complete, in order: map name, space, key.
+        Return the requests that are now complete, in order, as netstrings.
 
         What follows a fault, or is longer than a request may be, is not kept.
         """
-        if not self._rest:  # one request alone, as Postfix sends them
-            digits, _, request = data.partition(b":")
-            if len(request) - 1 == _lengths.get(digits) and request[-1] == _COMMA:
-                return [request[:-1]]
-        buffer = self._rest + data
+        buffer = self.rest + data
         requests: list[bytes] = []
         start, length = 0, len(buffer)
         try:
@@ -65,12 +61,12 @@ class RequestReader:
                     break
                 if buffer[end] != _COMMA:
                     raise ProtocolError("a netstring ends without its comma")
-                requests.append(buffer[colon + 1 : end])
+                requests.append(buffer[start : end + 1])
                 start = end + 1
         except ProtocolError as error:
             self.fault = str(error)
             start = length
-        self._rest = buffer[start:]
+        self.rest = buffer[start:]
         return requests
 
 
@@ -119,54 +115,79 @@ def answer(table: AliasTable, request: bytes, now: float) -> Said:
     Return the reply to one lookup, a netstring, and where it is counted.
 
     Args:
-        request: Map name, space, key.
+        request: A netstring of map name, space, key; a map name alone asks for the empty key.
         now: Seconds, Unix time.
     """
-    map_name, _, octets = request.partition(b" ")
-    known = _MAPS.get(map_name)
-    if known is None:
-        return _PERM
-    look_up, ok, notfound, temp = known
+    said = answer_alone(table, request, now)
+    if said is not None:
+        return said
+    known = _MAPS.get(request.partition(b":")[2][:-1])
+    return _PERM if known is None else known[2]
+
+
+def answer_alone(table: AliasTable, data: bytes, now: float) -> Said | None:
+    """
+    Return what ``answer`` does, to what has to be found out to be one request.
+
+    Args:
+        data: Any octets; None is returned where they are not the whole of one request, or more,
+            or no key is asked for, or of no map.
+        now: Seconds, Unix time.
+    """
+    head, _, rest = data.partition(b" ")
+    size, known = _heads.get(head) or _head(head)
+    if len(rest) != size or rest[-1] != _COMMA:
+        return None
+    is_transport, ok, notfound, temp = known
+    octets = rest[:-1]
     try:
         key = octets.decode()
     except UnicodeDecodeError:
         return notfound
-    value = look_up(table, key, now)
-    if value is not None:
-        said = octets if value is key else value.encode()
-        size = len(said)
-        begin = _OK[size] if size < len(_OK) else b"%d:OK " % (size + 3)
-        return b"".join((begin, said, b",")), ok
-    return temp if table.missing and key.count("@") == 1 else notfound
-
-
-def _aliases(table: AliasTable, key: str, _now: float) -> str | None:
-    found = table.find(key)
+    found = table.find_deliverable(key, now) if is_transport else table.find(key)
     if found is None:
-        return None
-    targets = found[1].targets
-    return key if targets is None else _joined(targets, found[0])
+        return temp if table.missing and key.count("@") == 1 else notfound
+    address, entry = found
+    if is_transport:
+        said = (entry.nexthop or "").encode()
+    else:
+        said = octets if entry.targets is None else _joined(entry.targets, address).encode()
+    size = len(said)
+    begin = _OK[size] if size < len(_OK) else b"%d:OK " % (size + 3)
+    return b"".join((begin, said, b",")), ok
 
 
 def _joined(targets: Targets, address: str) -> str:
     return ",".join(target if "@" in target else address for target in targets)
 
 
-def _transport(table: AliasTable, key: str, now: float) -> str | None:
-    found = table.find_deliverable(key, now)
-    return None if found is None else found[1].nexthop
+def _head(head: bytes) -> tuple[int, Known]:
+    """
+    Return how many octets follow the space after such a beginning of a request, and of which map.
+    """
+    digits, _, name = head.partition(b":")
+    known = _MAPS.get(name)
+    if known is None or len(digits) > _MAX_DIGITS:
+        return _NO_HEAD
+    try:
+        size = _length(digits) - len(name)
+    except ProtocolError:
+        return _NO_HEAD
+    if size < 1:  # there is no room for a space
+        return _NO_HEAD
+    if size <= len(_OK):
+        _heads[head] = size, known  # there are not many
+    return size, known
 
 
-def _prepared(
-    name: str, look_up: Callable[[AliasTable, str, float], str | None]
-) -> tuple[Callable[[AliasTable, str, float], str | None], int, Said, Said]:
+def _known(name: str) -> Known:
     ok, notfound, temp = (OUTCOMES.index((name, result)) for result in ("ok", "notfound", "temp"))
-    return look_up, ok, (netstring(NOTFOUND), notfound), (netstring(TEMP_NO_LIST), temp)
+    texts = (netstring(NOTFOUND), notfound), (netstring(TEMP_NO_LIST), temp)
+    return name == "transport", ok, *texts
 
 
-_MAPS = {
-    b"aliases": _prepared("aliases", _aliases),
-    b"transport": _prepared("transport", _transport),
-}
+_MAPS = {name.encode(): _known(name) for name in ("aliases", "transport")}
+_heads: dict[bytes, tuple[int, Known]] = {}  # what was read before
+_NO_HEAD = -1, _MAPS[b"aliases"]  # nothing is as short
 _OK = [b"%d:OK " % (size + 3) for size in range(256)]  # how replies begin, by what follows
 _PERM: Said = (netstring(PERM_NO_MAP), OUTCOMES.index(("other", "perm")))

@@ -16,7 +16,7 @@ from mailer.deadline import Deadline
 from mailer.directory import Directory
 from mailer.metrics import Metrics
 from mailer.quick_transport import QuickReader
-from mailer.socketmap import RequestReader, answer
+from mailer.socketmap import RequestReader, answer, answer_alone, parse_netstring
 
 IDLE_TIMEOUT = 100.0  # seconds from one whole request to the next; Postfix itself closes after 10
 
@@ -45,16 +45,42 @@ class SocketmapProtocol(Protocol):
         self.transport.registerProducer(self, streaming=True)
         self._idle.set(self._seconds() + IDLE_TIMEOUT)
         quick = self.factory.quick_reader
-        self.transport = quick.transport_for(self.transport, self.dataReceived)
+        self.transport = quick.transport_for(self.transport, self.respond)
 
     def dataReceived(self, data: bytes) -> None:
-        requests, seconds = self._reader.receive_data(data), self._seconds
+        reply = self.respond(data)
+        if reply is not None:
+            self.transport.write(reply)
+
+    def respond(self, data: bytes) -> bytes | None:
+        """
+        Return the answers to the requests that are now complete, if there are any.
+        """
+        factory, now = self.factory, self._seconds()
+        if self._reader.rest or factory.log_lookups:
+            return self._respond_to_many(data, now)
+        said = answer_alone(factory.directory.table, data, now)
+        if said is None:
+            return self._respond_to_many(data, now)
+        # One request and nothing else, as Postfix sends them: what is done for many takes longer.
+        reply, outcome = said
+        self._idle.at = now + IDLE_TIMEOUT
+        lookups = factory.lookups
+        lookups.counts[outcome] += 1
+        lookups.took(self._seconds() - now, 1)
+        return reply
+
+    def _respond_to_many(self, data: bytes, now: float) -> bytes | None:
+        replies, requests = None, self._reader.receive_data(data)
         if requests:
-            now = seconds()
-            self._idle.set(now + IDLE_TIMEOUT)
-            self.transport.write(self.factory.answer(requests, now))
-        if self._reader.fault:
-            self._cut()
+            self._idle.at = now + IDLE_TIMEOUT
+            replies = self.factory.answer(requests, now)
+        if not self._reader.fault:
+            return replies
+        if replies is not None:
+            self.transport.write(replies)
+        self._cut()
+        return None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._idle.end()
@@ -102,8 +128,8 @@ class SocketmapFactory(Factory):
         self.metrics = metrics
         self.quick_reader = QuickReader(clock, "socketmap")
         self._clock, self._seconds = clock, clock.seconds
-        self._log_lookups = log_lookups
-        self._lookups = metrics.socketmap_lookups
+        self.log_lookups = log_lookups
+        self.lookups = metrics.socketmap_lookups
 
     def buildProtocol(self, addr: IAddress | None) -> SocketmapProtocol:  # type: ignore[override]
         protocol = SocketmapProtocol(self._clock)
@@ -115,16 +141,17 @@ class SocketmapFactory(Factory):
         Answer lookups, and count them.
 
         Args:
-            requests: At least one.
+            requests: At least one, as netstrings.
             now: Seconds, Unix time.
         """
-        table, counts, seconds = self.directory.table, self._lookups.counts, self._seconds
+        table, counts, seconds = self.directory.table, self.lookups.counts, self._seconds
         replies = []
         for request in requests:
             reply, outcome = answer(table, request, now)
             counts[outcome] += 1
             replies.append(reply)
-            if self._log_lookups:
-                log.debug("{request!r}: {reply!r}", request=request, reply=reply)
-        self._lookups.took(seconds() - now, len(requests))
+            if self.log_lookups:
+                asked = parse_netstring(request)
+                log.debug("{request!r}: {reply!r}", request=asked, reply=reply)
+        self.lookups.took(seconds() - now, len(requests))
         return b"".join(replies)

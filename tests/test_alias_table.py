@@ -11,7 +11,7 @@ from mailer.alias_table import (
     ServerList,
     merge,
 )
-from mailer.socketmap import NOTFOUND, PERM_NO_MAP, TEMP_NO_LIST, answer, parse_netstring
+from mailer.socketmap import NOTFOUND, PERM_NO_MAP, TEMP_NO_LIST, answer, netstring, parse_netstring
 
 HOP = "lmtp:unix:private/odoo-lmtp"
 OWN = OWN_NEXTHOP
@@ -32,7 +32,7 @@ def ask(known, map_name, key, now=0.0):
     """
     Return the answer to a lookup, both as text.
     """
-    reply, _ = answer(known, f"{map_name} {key}".encode(), now)
+    reply, _ = answer(known, netstring(f"{map_name} {key}".encode()), now)
     return parse_netstring(reply).decode()
 
 
@@ -88,7 +88,7 @@ def test_hopeless_keys_are_not_found_without_list_too(key):
     """
     No list is needed to know that they are not there: Postfix asks for * at its start.
     """
-    reply, _ = answer(merge([ServerList("odoo")], {}, HOP), b"transport " + key, 0)
+    reply, _ = answer(merge([ServerList("odoo")], {}, HOP), netstring(b"transport " + key), 0)
     assert NOTFOUND == parse_netstring(reply)
 
 

@@ -15,7 +15,7 @@ from mailer.alias_table import (
     ServerList,
     merge,
 )
-from mailer.socketmap import answer, parse_netstring
+from mailer.socketmap import answer, netstring, parse_netstring
 from mailer.succession import Succession
 
 HOP = "lmtp:unix:private/odoo-lmtp"
@@ -34,7 +34,7 @@ def ask(known, map_name, key, now=0.0):
     """
     Return the answer to a lookup, both as text.
     """
-    reply, _ = answer(known, f"{map_name} {key}".encode(), now)
+    reply, _ = answer(known, netstring(f"{map_name} {key}".encode()), now)
     return parse_netstring(reply).decode()
 
 

@@ -116,7 +116,9 @@ def test_what_is_over_passes_but_not_from_there(case):
     assert [50] == case.passed
 
 
-@given(st.lists(st.tuples(st.sampled_from(["set", "clear", "wait"]), st.integers(0, 20))))
+@given(
+    st.lists(st.tuples(st.sampled_from(["set", "move on", "clear", "wait"]), st.integers(0, 20)))
+)
 def test_it_passes_when_a_timer_of_its_own_would(steps):
     """
     However it is moved, and however often.
@@ -127,6 +129,10 @@ def test_it_passes_when_a_timer_of_its_own_would(steps):
         if step == "set":
             at = now + number
             case.deadline.set(at)
+        elif step == "move on":
+            if at is not None:
+                at += number
+                case.deadline.at = at
         elif step == "clear":
             at = None
             case.deadline.clear()

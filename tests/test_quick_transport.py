@@ -34,7 +34,7 @@ class Doubling(Protocol):
 
     def dataReceived(self, data):
         self.slowly += data
-        self.respond(data)
+        self.transport.write(self.respond(data) or b"")
 
     def respond(self, data):
         if data == b"break":
@@ -44,7 +44,10 @@ class Doubling(Protocol):
             self.transport.unregisterProducer()
             self.transport.loseConnection()
         elif data != b"hush":
+            if self.factory.returns:
+                return data * 2
             self.transport.write(data * 2)
+        return None
 
     def pauseProducing(self):
         self.transport.pauseProducing()
@@ -64,13 +67,13 @@ class Listener:
     A listening socket, the reactor that serves it, and connections to it.
     """
 
-    def __init__(self, path, leads):
+    def __init__(self, path, leads, returns=False):
         self.reactor = EPollReactor()
         self.reader = QuickReader(self.reactor, "doubling")
         if leads:
             self.reader.lead()
         factory = Factory.forProtocol(Doubling)
-        factory.reader, factory.protocols = self.reader, []
+        factory.reader, factory.protocols, factory.returns = self.reader, [], returns
         self.protocols = factory.protocols
         self.port = unix.Port(str(path), factory, reactor=self.reactor)
         self.port.startListening()
@@ -123,12 +126,14 @@ class Listener:
                 socket.socket(fileno=descriptor).close()
 
 
-@pytest.fixture(params=[False, True], ids=["reads", "leads"])
+@pytest.fixture(
+    params=[(False, False), (True, False), (True, True)], ids=["reads", "leads", "returns"]
+)
 def listener(request, tmp_path):
     """
-    A listener of the doubling protocol.
+    A listener of the doubling protocol, which writes its answers or returns them.
     """
-    made = Listener(tmp_path / "socket", request.param)
+    made = Listener(tmp_path / "socket", *request.param)
     yield made
     made.close()
 

@@ -20,6 +20,7 @@ from mailer.socketmap import (
     PERM_NO_MAP,
     RequestReader,
     answer,
+    answer_alone,
     netstring,
     parse_netstring,
 )
@@ -40,13 +41,13 @@ STREAMS = st.lists(
 
 def read(*pieces):
     """
-    Return the requests in a stream that comes in pieces, and whether it broke.
+    Return the requests in a stream that comes in pieces, without their frames; whether it broke.
     """
     reader = RequestReader()
     requests = []
     for piece in pieces:
         if not reader.fault:
-            requests += reader.receive_data(piece)
+            requests += map(parse_netstring, reader.receive_data(piece))
     return requests, bool(reader.fault)
 
 
@@ -189,7 +190,7 @@ def test_utf8_goes_in_and_out():
     """
     Keys and values beyond ASCII are UTF-8.
     """
-    said = answer(TABLE, "aliases \u00c9T\u00c9+x@X".encode(), 0)
+    said = answer(TABLE, netstring("aliases \u00c9T\u00c9+x@X".encode()), 0)
     assert (netstring("OK b\u00fcro@x".encode()), OUTCOMES.index(("aliases", "ok"))) == said
 
 
@@ -200,7 +201,7 @@ def test_replies_of_any_length(size):
     """
     address = "a" * (size - 2) + "@x"
     known = merge([ServerList("odoo", AliasList({address: (address,)}))], {}, "lmtp:h")
-    reply, _ = answer(known, b"aliases " + address.encode(), 0)
+    reply, _ = answer(known, netstring(b"aliases " + address.encode()), 0)
     assert netstring(b"OK " + address.encode()) == reply
 
 
@@ -208,7 +209,7 @@ def test_keys_that_are_not_utf8_are_not_found():
     """
     Another charset is hopeless.
     """
-    said = answer(TABLE, b"aliases " + "\u00e9t\u00e9@x".encode("latin-1"), 0)
+    said = answer(TABLE, netstring(b"aliases " + "\u00e9t\u00e9@x".encode("latin-1")), 0)
     assert (netstring(NOTFOUND), OUTCOMES.index(("aliases", "notfound"))) == said
 
 
@@ -224,7 +225,33 @@ def test_what_names_no_map(request_):
         if request_ == b"aliases"
         else (netstring(PERM_NO_MAP), OUTCOMES.index(("other", "perm")))
     )
-    assert expected == answer(TABLE, request_, 0)
+    assert expected == answer(TABLE, netstring(request_), 0)
+
+
+@given(STREAMS | st.binary() | PAYLOADS.map(netstring))
+@example(b"7:aliases")
+@example(b"7:aliases,")
+@example(b"8:aliases")
+@example(b"011:aliases a@x,")
+@example(b"11:aliases a@x,,")
+@example(b"11:aliases a@xy")
+@example(b"6:aliases a,")
+@example(b"7:aliases ,")
+@example(b"8:aliases ,")
+@example(b"1" * 5000 + b":aliases a@x,")
+@example(netstring(b"transport " + b"k" * MAX_KEY))
+@example(netstring(b"transport " + b"k" * (MAX_KEY + 1)))
+@example(b"1\xb2:transport *,")
+def test_one_request_alone_is_answered(data):
+    """
+    No part of one, not more than one, and none that a reader would not give.
+    """
+    requests, _ = read(data)
+    is_one = [data] == list(map(netstring, requests))
+    has_key = is_one and requests[0].startswith((b"aliases ", b"transport "))
+    for _ in range(2):  # what was read before is known the second time
+        expected = answer(TABLE, data, 0) if has_key else None
+        assert expected == answer_alone(TABLE, data, 0)
 
 
 @given(st.sampled_from([b"aliases ", b"transport "]) | st.binary(), st.binary())
@@ -232,7 +259,7 @@ def test_any_request_has_an_answer(beginning, rest):
     """
     Nothing is raised; the answer is one of Postfix's kinds, and counted as what it is.
     """
-    reply, outcome = answer(TABLE, beginning + rest, 0)
+    reply, outcome = answer(TABLE, netstring(beginning + rest), 0)
     said = parse_netstring(reply)
     assert said in (NOTFOUND, PERM_NO_MAP) or said.startswith(b"OK ")
     assert OUTCOMES[outcome][1] == said.partition(b" ")[0].decode().lower()

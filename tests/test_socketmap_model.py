@@ -277,7 +277,7 @@ class Lookups(RuleBasedStateMachine):
         Whatever there may be is answered as the model answers it, at once.
         """
         for map_name, key in product([b"aliases", b"transport"], EVERYTHING):
-            said = self.factory.answer([map_name + b" " + key], self.clock.seconds())
+            said = self.factory.answer([netstring(map_name + b" " + key)], self.clock.seconds())
             expected = netstring(self.model.answer(map_name, key).encode())
             assert expected == said, key
 

@@ -143,6 +143,19 @@ def test_every_lookup_is_counted_by_map_and_result(server):
     assert server.value("socketmap_lookup_seconds_count") == 6
 
 
+def test_lookups_are_logged_where_that_is_asked_for(server, logged):
+    """
+    What was asked and what was said, in either way of asking; nothing else is different.
+    """
+    server.factory.log_lookups = True
+    connection = server.connect()
+    assert FOUND == connection.send(INFO)
+    assert FOUND + FOUND == connection.send(INFO + INFO)
+    said = [(event["request"], event["reply"]) for event in logged]
+    assert [(b"aliases info@example.com", FOUND)] * 3 == said
+    assert server.count("aliases", "ok") == 3
+
+
 def test_an_idle_connection_is_closed(server):
     """
     A client that says nothing is dropped; one that asks is not.
