@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from report import table
 from results import Results
-from targets import MB, MESSAGES, OURS, RATE, TAKING, TARGETS, THROUGH, Target
+from targets import DELIVERED, MB, MESSAGES, OURS, RATE, TAKING, TARGETS, THROUGH, Target
 
 # Reached, and certainly so.
 REACHED = {
@@ -190,15 +190,18 @@ def _postfix(results: Results) -> str:
     rows = []
     for server in servers:
         load = next(iter(servers[server]))
-        middle = [
+        cells = []
+        for rate in (MESSAGES, DELIVERED):
+            cells.append(results.middle("postfix", "servers", server, load, rate))
+            cells += [results.ratio("postfix", server, one, load, rate) for one in ("C", "hash")]
+        ours, all_us = (
             results.middle("postfix", "servers", server, load, name)
-            for name in (MESSAGES, "server_us", "all_us")
-        ]
-        ratios = [results.ratio("postfix", server, one, load, MESSAGES) for one in ("C", "hash")]
-        cells = map(number, [middle[0], *ratios, *middle[1:], middle[1] / middle[2]])
-        rows.append((server, *cells))
+            for name in ("server_us", "all_us")
+        )
+        rows.append((server, *map(number, [*cells, ours, all_us, ours / all_us])))
+    rates = ("accepted a second", "of C", "of hash:", "delivered a second", "of C", "of hash:")
     processor = ("processor µs a message: server", "all together", "the server's share")
-    return table(("maps", "messages a second", "of C", "of hash:", *processor), rows)
+    return table(("maps", *rates, *processor), rows)
 
 
 TABLES: dict[str, Callable[[Results], str]] = {

@@ -17,6 +17,7 @@ INLINE = ", transport_maps inline:"
 OURS, TAKING, THROUGH = "odoo-mailer", "odoo-mailer, receiving", "odoo-mailer, through"
 RATE = "lookups_per_second"
 MESSAGES = "messages_per_second"
+DELIVERED = "delivered_per_second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,7 @@ def _start() -> Iterator[Target]:
 def _postfix() -> Iterator[Target]:
     figures: tuple[tuple[str, Figure], ...] = (
         ("messages that Postfix accepts, {}: of those", MESSAGES),
+        ("messages that Postfix accepts and delivers, {}: of those", DELIVERED),
         ("processor time left to Postfix, {}: of that", left_to_postfix),
     )
     for what, figure in figures:
@@ -228,7 +230,7 @@ def left_to_postfix(one: Figures) -> float:
     """
     Return the part of all processor time that the server of the maps does not take.
 
-    The messages accepted are in proportion to it as far as all processors are busy and Postfix's
+    The messages delivered are in proportion to it as far as all processors are busy and Postfix's
     own work for a message is the same whoever serves its maps.
     """
     return 1 - one["server_us"] / one["all_us"]
