@@ -3,7 +3,7 @@ Every metric, by name. No address, token or Message-ID is ever a label.
 """
 
 import contextlib
-import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 
@@ -24,7 +24,6 @@ from mailer.socketmap import OUTCOMES
 disable_created_metrics()
 
 _LOOKUP_BUCKETS = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.1)
-_LOOKUP_LIMITS = (*_LOOKUP_BUCKETS, math.inf)
 _CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
 _SIZE_BUCKETS = (1e3, 1e4, 1e5, 1e6, 1e7, 2.5e7, 5e7)
 
@@ -41,7 +40,7 @@ class LookupMetrics:
 
     def __init__(self) -> None:
         self.counts = [0] * len(OUTCOMES)
-        self._buckets = [0] * len(_LOOKUP_LIMITS)
+        self._buckets = [0] * (len(_LOOKUP_BUCKETS) + 1)
         self._seconds = 0.0
 
     def took(self, seconds: float, count: int) -> None:
@@ -49,11 +48,7 @@ class LookupMetrics:
         Note how long so many lookups took together.
         """
         self._seconds += seconds
-        each = seconds / count if count > 1 else seconds
-        place = 0
-        while each > _LOOKUP_LIMITS[place]:  # of which the first are the usual ones
-            place += 1
-        self._buckets[place] += count
+        self._buckets[bisect_left(_LOOKUP_BUCKETS, seconds / count)] += count
 
     def collect(self) -> Iterator[Metric]:
         """

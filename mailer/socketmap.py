@@ -4,6 +4,8 @@ Postfix's socketmap protocol: framing, requests and answers.
 Source: socketmap_table(5), PROTOCOL and REPLY FORMAT; cr.yp.to/proto/netstrings.txt.
 """
 
+from functools import lru_cache
+
 from mailer.alias_table import AliasTable
 from mailer.declared import Targets
 from mailer.errors import ProtocolError
@@ -25,6 +27,8 @@ OUTCOMES = (  # map and result of a lookup, as they are counted
 )
 Said = tuple[bytes, int]  # and the place in OUTCOMES
 Known = tuple[bool, int, Said, Said]  # is it transport; what counts ok; not found, no list
+# How many octets follow the space; how a reply begins that repeats them; of which map.
+Head = tuple[int, bytes, Known]
 
 
 class RequestReader:
@@ -135,35 +139,42 @@ def answer_alone(table: AliasTable, data: bytes, now: float) -> Said | None:
         now: Seconds, Unix time.
     """
     head, _, rest = data.partition(b" ")
-    size, known = _heads.get(head) or _head(head)
+    size, begin, known = _heads.get(head) or _head(head)
     if len(rest) != size or rest[-1] != _COMMA:
         return None
     is_transport, ok, notfound, temp = known
-    octets = rest[:-1]
     try:
-        key = octets.decode()
+        key = rest[:-1].decode()
     except UnicodeDecodeError:
         return notfound
-    found = table.find_deliverable(key, now) if is_transport else table.find(key)
+    found = table.find(key)
+    if is_transport and (found is None or found[1].nexthop is None):
+        found = table.find_removed(key, now)  # as ``find_deliverable``; a call less for most
     if found is None:
         return temp if table.missing and key.count("@") == 1 else notfound
     address, entry = found
     if is_transport:
-        said = (entry.nexthop or "").encode()
-    else:
-        said = octets if entry.targets is None else _joined(entry.targets, address).encode()
-    size = len(said)
-    begin = _OK[size] if size < len(_OK) else b"%d:OK " % (size + 3)
-    return b"".join((begin, said, b",")), ok
+        return _ok(entry.nexthop or ""), ok
+    if entry.targets is None:
+        return begin + rest, ok
+    return netstring(b"OK " + _joined(entry.targets, address).encode()), ok
+
+
+@lru_cache(maxsize=256)
+def _ok(value: str) -> bytes:
+    """
+    Return the reply that says a next hop, of which there are few.
+    """
+    return netstring(b"OK " + value.encode())
 
 
 def _joined(targets: Targets, address: str) -> str:
     return ",".join(target if "@" in target else address for target in targets)
 
 
-def _head(head: bytes) -> tuple[int, Known]:
+def _head(head: bytes) -> Head:
     """
-    Return how many octets follow the space after such a beginning of a request, and of which map.
+    Return what is known from what stands before the space of a request.
     """
     digits, _, name = head.partition(b":")
     known = _MAPS.get(name)
@@ -175,9 +186,10 @@ def _head(head: bytes) -> tuple[int, Known]:
         return _NO_HEAD
     if size < 1:  # there is no room for a space
         return _NO_HEAD
-    if size <= len(_OK):
-        _heads[head] = size, known  # there are not many
-    return size, known
+    found = size, b"%d:OK " % (size + 2), known
+    if size <= _USUAL:
+        _heads[head] = found  # there are not many
+    return found
 
 
 def _known(name: str) -> Known:
@@ -187,7 +199,7 @@ def _known(name: str) -> Known:
 
 
 _MAPS = {name.encode(): _known(name) for name in ("aliases", "transport")}
-_heads: dict[bytes, tuple[int, Known]] = {}  # what was read before
-_NO_HEAD = -1, _MAPS[b"aliases"]  # nothing is as short
-_OK = [b"%d:OK " % (size + 3) for size in range(256)]  # how replies begin, by what follows
+_USUAL = 256  # octets of a key
+_heads: dict[bytes, Head] = {}  # what was read before
+_NO_HEAD: Head = -1, b"", _MAPS[b"aliases"]  # nothing is as short
 _PERM: Said = (netstring(PERM_NO_MAP), OUTCOMES.index(("other", "perm")))
