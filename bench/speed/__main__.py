@@ -43,8 +43,8 @@ class Effort:
     lmtp_loads: tuple[str, ...]
 
 
-QUICK = Effort(3, 1.0, 600, 8, 1, measure_lmtp.QUICK)
-FULL = Effort(7, 3.0, 1_000, 40, 5, tuple(measure_lmtp.LOADS))
+QUICK = Effort(3, 1.0, 200, 20, 1, measure_lmtp.QUICK)
+FULL = Effort(7, 3.0, 200, 175, 5, tuple(measure_lmtp.LOADS))
 
 _NO_POSTFIX = "postfix postfix/main_mailer_type select No configuration\n"
 _MEASURES: dict[str, Callable[[Effort], object]] = {
