@@ -67,12 +67,29 @@ class Taken:
     seconds: "array[float]" = field(default_factory=lambda: array("d"))
     failures: Counter[str] = field(default_factory=Counter)
 
-    def between(self, start: float, end: float) -> list[float]:
+    def between(
+        self, start: float, end: float, apart: Sequence[tuple[float, float]] = ()
+    ) -> list[float]:
         """
         Return the seconds of the lookups that ended in a time.
+
+        Args:
+            apart: Begin and end of what lookups must not have met.
         """
         pairs = zip(self.ends, self.seconds, strict=True)
-        return [seconds for moment, seconds in pairs if start <= moment <= end]
+        return [
+            seconds
+            for moment, seconds in pairs
+            if start <= moment <= end
+            and not any(since < moment and moment - seconds < until for since, until in apart)
+        ]
+
+    def stalls(self, least: float) -> list[tuple[float, float]]:
+        """
+        Return begin and end of the lookups that took so many seconds or more.
+        """
+        pairs = zip(self.ends, self.seconds, strict=True)
+        return [(moment - seconds, moment) for moment, seconds in pairs if seconds >= least]
 
     def failed(self) -> str:
         """
@@ -310,6 +327,12 @@ class Echo:
         self._process = SPAWN.Process(target=_echo, args=(listening,), daemon=True)
         self._process.start()
         listening.close()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
 
     def close(self) -> None:
         """

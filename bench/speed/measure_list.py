@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, suppress
 
 from bed import NEXTHOP, Bed, bed
 from ground import LOAD_CORE, SERVER_CORE, cpu_ns, pin, run_load
-from lookups import TIMEOUT, LookupClient
+from lookups import NETSTRING_ANSWER, TIMEOUT, Echo, LookupClient, Plan
 from process import peak_memory, reset_peak, resident_memory
 from programs import ask
 from report import percentile
@@ -25,6 +25,7 @@ REST = 2.0  # seconds after which nothing of a refresh goes on any more
 STEP = 0.001  # seconds between two looks
 SAMPLE = 10_000  # addresses that are asked for
 RATE = 1_000.0  # lookups a second during a refresh
+STALL = 0.005  # seconds for an echo, of which most take a fiftieth
 CONNECTIONS = 8
 PAIRS = 24  # of lookups with both lists, in turn and short: the machine is not always as fast
 SECONDS = 1.0
@@ -144,24 +145,35 @@ def _refresh(bench: Bed) -> Figures:
 
 def _worst(bench: Bed, meanwhile: Callable[[], None]) -> Figures:
     """
-    Return how long lookups took while something went on.
+    Return how long lookups took while something went on; those apart during which the machine
+    itself stood still.
+
+    That is told by an echo on the daemon's core which nothing else there can hold up.
     """
-    client = LookupClient(bench.lookup_plan(rate=RATE)).start()
-    with suppress(PermissionError):  # else its own waiting for the core counts, too
-        os.sched_setscheduler(client.pid, os.SCHED_FIFO, os.sched_param(1))
+    echo = Echo(bench.folder)
+    pin(echo.pid, SERVER_CORE)
+    watch = LookupClient(Plan(echo.path, [("echo", "", NETSTRING_ANSWER[2:])], RATE, connections=1))
+    client = LookupClient(bench.lookup_plan(rate=RATE))
+    for one in (watch.start(), client.start(), echo):
+        with suppress(PermissionError):  # else its own waiting for the core counts, too
+            os.sched_setscheduler(one.pid, os.SCHED_FIFO, os.sched_param(1))
     time.sleep(0.5)
     start = time.monotonic()
     meanwhile()
     end = time.monotonic()
-    taken = client.stop()
+    taken, echoed = client.stop(), watch.stop()
+    echo.close()
     # An answer that was given up counts as long as it was waited for.
     given_up = [TIMEOUT] * taken.failures.total()
-    seconds = taken.between(start, end) + given_up
+    seconds = taken.between(start, end, echoed.stalls(STALL)) + given_up
     return {
         "lookups": len(seconds),
         "given_up": len(given_up),
         "p99_ms": round(percentile(seconds, 0.99) * 1000, 3),
         "max_ms": round(max(seconds) * 1000, 3),
+        "all_lookups": len(taken.between(start, end)),
+        "all_max_ms": round(max(taken.between(start, end)) * 1000, 3),
+        "echo_max_ms": round(max(echoed.between(start, end)) * 1000, 3),
     }
 
 

@@ -160,6 +160,8 @@ def _list(results: Results) -> str:
         row("lookups a second, 8 connections", "lookups", RATE),
         row("the worst lookup, ms", "no refresh", "max_ms", worst=True),
         row("the worst lookup during a whole refresh, ms", "refresh", "max_ms", worst=True),
+        row("the same with the machine's own stalls, ms", "refresh", "all_max_ms", worst=True),
+        row("the worst echo meanwhile, ms", "refresh", "echo_max_ms", worst=True),
         row("a whole refresh, s", "refresh", "seconds"),
         row("memory more at its peak, MB", "refresh", "peak_memory_more", True, MB),
         row("unchanged: requests", "unchanged", "requests"),
