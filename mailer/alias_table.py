@@ -203,15 +203,6 @@ class AliasTable:
         found = self.find(address)
         if found is not None and found[1].nexthop is not None:
             return found
-        return self.find_removed(address, now)
-
-    def find_removed(self, address: str, now: float) -> Found | None:
-        """
-        Return an address that is in its time of grace, as the list had it, and its entry.
-
-        Args:
-            now: Seconds, Unix time.
-        """
         if not self.remembers:
             return None
         whole = fold(address)

@@ -147,9 +147,7 @@ def answer_alone(table: AliasTable, data: bytes, now: float) -> Said | None:
         key = rest[:-1].decode()
     except UnicodeDecodeError:
         return notfound
-    found = table.find(key)
-    if is_transport and (found is None or found[1].nexthop is None):
-        found = table.find_removed(key, now)  # as ``find_deliverable``; a call less for most
+    found = table.find_deliverable(key, now) if is_transport else table.find(key)
     if found is None:
         return temp if table.missing and key.count("@") == 1 else notfound
     address, entry = found
