@@ -2,6 +2,7 @@
 A client of the socketmap server in a process of its own, which takes the time of each answer.
 """
 
+import multiprocessing.context
 import multiprocessing.synchronize
 import os
 import random
@@ -98,7 +99,21 @@ class Taken:
         return ", ".join(f"{kind} {count:,}" for kind, count in self.failures.items()) or "0"
 
 
-class LookupClient:
+class _Started:
+    """
+    A process that was started here.
+    """
+
+    _process: "multiprocessing.context.SpawnProcess"
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+
+class LookupClient(_Started):
     """
     The parent's hold on it.
 
@@ -120,12 +135,6 @@ class LookupClient:
         self._process.start()
         assert self._pipe.recv() == "ready"
         return self
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        assert self._process.pid is not None
-        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -311,7 +320,7 @@ def _run(plan: Plan, stop: multiprocessing.synchronize.Event, done: Any, pipe: C
     pipe.send(client.taken)
 
 
-class Echo:
+class Echo(_Started):
     """
     A process that answers every lookup with NOTFOUND: what it takes is what the machine takes.
 
@@ -327,12 +336,6 @@ class Echo:
         self._process = SPAWN.Process(target=_echo, args=(listening,), daemon=True)
         self._process.start()
         listening.close()
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        assert self._process.pid is not None
-        return self._process.pid
 
     def close(self) -> None:
         """
