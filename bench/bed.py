@@ -146,11 +146,13 @@ class Bed:
         """
         return ask(self.socketmap, "aliases", address) == f"OK {address}"
 
-    def refreshed(self, odoo: StandIn, addresses: int = 0, deadline: float = 120.0) -> float:
+    def refreshed(
+        self, odoo: StandIn, addresses: int = 0, renewed: int = 0, deadline: float = 120.0
+    ) -> float:
         """
         Have another list declared and fetched; return the seconds until it was in force.
         """
-        mark = odoo.revise(addresses)
+        mark = odoo.revise(addresses, renewed)
         start = time.monotonic()
         self.call_webhook(odoo)
         eventually(lambda: self.knows(mark), "the list", deadline=deadline)
@@ -174,6 +176,7 @@ class Bed:
 def bed(
     *names: str,
     addresses: int = 1_000,
+    others: float = 0.0,
     descriptors: int = 0,
     deadline: float = 120.0,
     **settings: object,
@@ -184,6 +187,7 @@ def bed(
     Args:
         names: Of the stand-ins.
         addresses: That each declares.
+        others: Which part of these has a target that is another address.
         descriptors: See ``Bed``.
         deadline: Seconds for the lists to be in force.
         settings: Of the daemon.
@@ -191,7 +195,9 @@ def bed(
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="odoo-mailer-bench-"))
         stack.callback(shutil.rmtree, folder)
-        odoos = [stack.enter_context(StandIn(name, free_port(), addresses)) for name in names]
+        odoos = [
+            stack.enter_context(StandIn(name, free_port(), addresses, others)) for name in names
+        ]
         made = Bed(folder, odoos, descriptors, settings)
         made.daemon.start(notify=True)
         stack.callback(_end, made.daemon)

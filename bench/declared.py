@@ -12,38 +12,62 @@ class Declared:
     Args:
         name: Begins every address.
         domain: Of every address.
+        others: Which part of the addresses, 0 to 1, has a target that is another address; the
+            rest are their own.
 
     Attributes:
         etag: Of the list as it is now.
     """
 
-    def __init__(self, name: str, domain: str) -> None:
+    def __init__(self, name: str, domain: str, others: float = 0.0) -> None:
         self.etag = ""
         self._name = name
         self._domain = domain
-        self._names: list[str] = []
+        self._others = others
+        self._aliases: list[tuple[str, str]] = []  # addresses and targets
+        self._shape = (0, 0, "")  # how many addresses, how many of these are new, since when
         self._listed = b""  # the members of the aliases, which are the most of a page
         self._marks: list[str] = []  # come on top
         self._before = ""
         self._pages: dict[str, bytes] = {}
 
-    def declare(self, addresses: int, mark: str) -> None:
+    def declare(self, addresses: int, renewed: int, mark: str) -> None:
         """
         Declare another list.
 
         Args:
             addresses: How many.
+            renewed: How many of these no list before had.
             mark: One more, by which the list can be told.
         """
-        if addresses != len(self._names):
-            numbers = range(addresses)
-            self._names = [f"{self._name}-{number}@{self._domain}" for number in numbers]
-            self._listed = ",".join(f'"{name}":["{name}"]' for name in self._names).encode()
+        shape = (addresses, renewed, mark if renewed else "")
+        if shape != self._shape:
+            self._shape = shape
+            self._aliases = self._made(addresses, renewed, mark.partition("@")[0])
+            members = (f'"{name}":["{target}"]' for name, target in self._aliases)
+            self._listed = ",".join(members).encode()
         self._marks = [mark]
         self._before = ""
         self._revised(mark)
         for name in ("aliases", "transport"):
             self.page(name)  # now: a request does not wait for it
+
+    def _made(self, addresses: int, renewed: int, since: str) -> list[tuple[str, str]]:
+        """
+        Return addresses and targets: those that are their own and stay come first, then those
+        that are new, which begin with ``since``, then those with others.
+        """
+        others = round(addresses * self._others)
+        own = addresses - others
+        numbers = range(own)
+        names = [address(self._name, number, self._domain) for number in numbers[: own - renewed]]
+        names += [address(since, number, self._domain) for number in numbers[own - renewed :]]
+        pairs = list(zip(names, names, strict=True))
+        for number in range(others):
+            kinds = (f"{self._name}-sales", f"{self._name}-people")
+            name, target = (address(kind, number, self._domain) for kind in kinds)
+            pairs.append((name, target))
+        return pairs
 
     def change(self, mark: str) -> None:
         """
@@ -80,11 +104,11 @@ class Declared:
         return self._pages[name]
 
     def _page(self, name: str) -> bytes:
-        names = self._names + self._marks
+        aliases = self._aliases + [(mark, mark) for mark in self._marks]
         if name == "transport":
-            return "".join(f"{one}\n" for one in names).encode()
+            return "".join(f"{one}\n" for one, _ in aliases).encode()
         if name == "aliases, text":
-            return "".join(f"{one} {one}\n" for one in names).encode()
+            return "".join(f"{one} {target}\n" for one, target in aliases).encode()
         marks = ",".join(f'"{mark}":["{mark}"]' for mark in self._marks).encode()
         rest = {
             "local_parts": {},
@@ -98,8 +122,15 @@ class Declared:
         return b'{"aliases":{' + members + b"}," + end
 
     def _count(self) -> int:
-        return len(self._names) + len(self._marks)
+        return len(self._aliases) + len(self._marks)
 
     def _revised(self, mark: str) -> None:
         self.etag = f'"{mark}"'
         self._pages = {}
+
+
+def address(name: str, number: int, domain: str) -> str:
+    """
+    Return one of many, each of which is as long as the others.
+    """
+    return f"{name}-{number:06}@{domain}"

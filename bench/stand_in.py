@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from declared import Declared
+from declared import Declared, address
 
 DOMAIN = "example.com"
 SPAWN = multiprocessing.get_context("spawn")  # nothing of the parent's threads comes along
@@ -70,17 +70,20 @@ class StandIn:
     Args:
         name: Begins every address that it declares.
         addresses: How many it declares.
+        others: Which part of these has a target that is another address.
     """
 
-    def __init__(self, name: str, port: int, addresses: int) -> None:
+    def __init__(self, name: str, port: int, addresses: int, others: float = 0.0) -> None:
         self.name = name
         self.port = port
         self.token = f"a-token-of-{name}"
         self.manner = Manner()
         self._addresses = addresses
+        self._others = others
+        self._renewed = 0
         self._revision = 0
         self._pipe, child = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=_serve, args=(name, port, self.token, child))
+        self._process = SPAWN.Process(target=_serve, args=(name, port, self.token, others, child))
         self._process.daemon = True
 
     def __enter__(self) -> "StandIn":
@@ -97,21 +100,24 @@ class StandIn:
 
     def address(self, number: int) -> str:
         """
-        Return one of the addresses that it always declares.
+        Return one of the addresses that it always declares, and that are their own targets.
         """
-        return f"{self.name}-{number % self._addresses}@{DOMAIN}"
+        always = self._addresses - round(self._addresses * self._others) - self._renewed
+        return address(self.name, number % always, DOMAIN)
 
-    def revise(self, addresses: int = 0) -> str:
+    def revise(self, addresses: int = 0, renewed: int = 0) -> str:
         """
         Declare another list, and return the address by which it can be told.
 
         Args:
             addresses: How many from now on, if not as many as before.
+            renewed: How many of these are new.
         """
         self._addresses = addresses or self._addresses
+        self._renewed = renewed
         self._revision += 1
         mark = f"{self.name}-revision-{self._revision}@{DOMAIN}"
-        self._call("declare", (self._addresses, mark))
+        self._call("declare", (self._addresses, renewed, mark))
         return mark
 
     def change(self) -> str:
@@ -155,8 +161,8 @@ class StandIn:
         return self._pipe.recv()
 
 
-def _serve(name: str, port: int, token: str, pipe: Connection) -> None:
-    asyncio.run(_Server(name, port, token, pipe).run())
+def _serve(name: str, port: int, token: str, others: float, pipe: Connection) -> None:
+    asyncio.run(_Server(name, port, token, others, pipe).run())
 
 
 @dataclass(slots=True)
@@ -164,6 +170,7 @@ class _Server:
     name: str
     port: int
     token: str
+    others: float
     pipe: Connection
     manner: Manner = field(default_factory=Manner)
     counts: Counts = field(default_factory=Counts)
@@ -174,7 +181,7 @@ class _Server:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.declared = Declared(self.name, DOMAIN)
+        self.declared = Declared(self.name, DOMAIN, self.others)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
