@@ -32,25 +32,29 @@ class Effort:
         seconds: Of one load.
         messages: That Postfix accepts in one round.
         messages_rounds: Instead of ``rounds``, for those.
-        refreshes: Of a long list.
+        pairs: Of lookups with a short and a long list.
+        refreshes: Of each kind, of a list.
     """
 
     rounds: int
     seconds: float
     messages: int
     messages_rounds: int
+    pairs: int
     refreshes: int
     lmtp_loads: tuple[str, ...]
 
 
-QUICK = Effort(3, 1.0, 200, 20, 1, measure_lmtp.QUICK)
-FULL = Effort(7, 3.0, 200, 175, 5, tuple(measure_lmtp.LOADS))
+QUICK = Effort(3, 1.0, 200, 20, 10, 1, measure_lmtp.QUICK)
+FULL = Effort(7, 3.0, 200, 175, 24, 5, tuple(measure_lmtp.LOADS))
 
 _NO_POSTFIX = "postfix postfix/main_mailer_type select No configuration\n"
 _MEASURES: dict[str, Callable[[Effort], object]] = {
     "socketmap": lambda effort: measure_socketmap.measure(effort.rounds, effort.seconds),
     "lmtp": lambda effort: measure_lmtp.measure(effort.rounds, effort.seconds, effort.lmtp_loads),
-    "list": lambda effort: measure_list.measure(effort.rounds, effort.seconds, effort.refreshes),
+    "list": lambda effort: measure_list.measure(
+        effort.rounds, effort.seconds, effort.pairs, effort.refreshes
+    ),
     "start": lambda effort: measure_start.measure(effort.rounds),
     "postfix": lambda effort: measure_postfix.measure(effort.messages_rounds, effort.messages),
 }

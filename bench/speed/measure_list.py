@@ -1,11 +1,15 @@
 """
 Lists of a thousand and a million addresses: start, memory, lookups, refreshes, changes.
+
+Names are equally long in both, and requests are as many and as different: what a lookup takes
+depends on that, too.
 """
 
 import paths  # noqa: F401  isort: skip
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
 from bed import NEXTHOP, Bed, bed
@@ -16,54 +20,73 @@ from programs import ask
 from report import percentile
 from results import Figures
 from rounds import measure_in_turn
+from targets import FEW, MANY, OTHERS
 from waiting import eventually
 
-SIZES = (1_000, 1_000_000)
+SIZES = {FEW: 1_000, MANY: 1_000_000}
+PART = 0.1  # of the addresses that have another target, where some have
+RENEWED = 0.4  # of the addresses, where many are new
+HANDFUL = 50  # addresses, those that ``lookup_plan`` asks for
 DEADLINE = 600.0  # seconds for one refresh
 LONGEST = 280  # seconds that the daemon may wait for a list
 REST = 2.0  # seconds after which nothing of a refresh goes on any more
 STEP = 0.001  # seconds between two looks
-SAMPLE = 10_000  # addresses that are asked for
+SAMPLE = 200_000  # names that are asked for, no two written the same way
+WAYS = 200  # to write a name: so many each for a thousand of them make the sample
 RATE = 1_000.0  # lookups a second during a refresh
 STALL = 0.005  # seconds for an echo, of which most take a fiftieth
 CONNECTIONS = 8
-PAIRS = 24  # of lookups with both lists, in turn and short: the machine is not always as fast
-SECONDS = 1.0
+SECONDS = 1.0  # of lookups with one list: short, as lists take turns on a machine that is not
+# always as fast
 
 Section = dict[str, dict[str, list[Figures]]]
 
 
-def measure(rounds: int, seconds: float, refreshes: int) -> Section:
+def measure(rounds: int, seconds: float, pairs: int, refreshes: int) -> Section:
     """
-    Return the figures by size, and then by what was measured.
+    Return the figures by list, and then by what was measured.
 
     Args:
+        pairs: Rounds of lookups with both lists.
         refreshes: Rounds of what takes long.
     """
-    found: Section = {str(size): {} for size in SIZES}
-    with _bed("few", SIZES[0]) as few, _bed("many", SIZES[1]) as many:
-        beds = dict(zip(map(str, SIZES), (few, many), strict=True))
-        for size, one in beds.items():
-            found[size]["start from the store"] = [_restart(one) for _ in range(rounds)]
-            found[size]["unchanged"] = [_unchanged(one) for _ in range(rounds)]
+    with _bed(SIZES[FEW]) as few, _bed(SIZES[MANY]) as many:
+        beds = {FEW: few, MANY: many}
+        found: Section = {name: _began(one, rounds) for name, one in beds.items()}
         in_turn = measure_in_turn(
-            PAIRS,
+            pairs,
             list(beds),
             ["lookups"],
-            lambda size, _: {"lookups": _lookups(beds[size], int(size))},
+            lambda name, _: {"lookups": _lookups(beds[name], SIZES[name])},
         )
-        for size, lookups in in_turn.items():
-            found[size].update(lookups)
-        for size, one in beds.items():
-            found[size]["no refresh"] = [_worst(one, lambda: time.sleep(seconds))]
-            found[size]["refresh"] = [_refresh(one) for _ in range(refreshes)]
-            found[size]["change, asked for"] = [_pulled(one) for _ in range(refreshes)]
-            found[size]["change, told"] = [_pushed(one) for _ in range(refreshes)]
+        for name, one in beds.items():
+            found[name] |= {
+                **in_turn[name],
+                "no refresh": [_worst(one, lambda: time.sleep(seconds))],
+                "refresh": [_refresh(one) for _ in range(refreshes)],
+                "refresh, many new": [_many_new(one, SIZES[name]) for _ in range(refreshes)],
+                "first list": [_first_list(one, SIZES[name]) for _ in range(refreshes)],
+                "change, asked for": [_pulled(one) for _ in range(refreshes)],
+                "change, told": [_pushed(one) for _ in range(refreshes)],
+            }
+    with _bed(SIZES[MANY], PART) as others:
+        refresh = [_refresh(others) for _ in range(refreshes)]
+        found[OTHERS] = {**_began(others, rounds), "refresh": refresh}
     return found
 
 
-def _bed(name: str, size: int) -> AbstractContextManager[Bed]:
-    return bed(name, addresses=size, deadline=DEADLINE, timeout=LONGEST)
+def _bed(size: int, others: float = 0.0) -> AbstractContextManager[Bed]:
+    return bed(
+        "odoo", addresses=size, others=others, deadline=DEADLINE, timeout=LONGEST,
+        transport_grace=0,  # else what each round removes would be remembered in all others
+    )  # fmt: skip
+
+
+def _began(bench: Bed, rounds: int) -> dict[str, list[Figures]]:
+    return {
+        "start from the store": [_restart(bench) for _ in range(rounds)],
+        "unchanged": [_unchanged(bench) for _ in range(rounds)],
+    }
 
 
 def _restart(bench: Bed) -> Figures:
@@ -100,23 +123,33 @@ def _seconds_until(bench: Bed, address: str, start: float) -> float:
 
 def _lookups(bench: Bed, size: int) -> Figures:
     """
-    Return what 8 connections reach; as much is asked for whatever the size, all of it different.
+    Return what 8 connections reach.
     """
     path = bench.folder / "lookups"
     if not path.exists():
-        names = [bench.odoos[0].address(number * size // SAMPLE) for number in range(SAMPLE)]
-        path.write_text("".join(_asked(_capitals(name, at)) for at, name in enumerate(names)))
+        path.write_text("".join(map(_asked, _sample(bench, size))))
     return run_load(
         "socketmap_load", bench.socketmap, path, CONNECTIONS, 1, SECONDS,
         core=LOAD_CORE, server=bench.daemon.pid, per="lookups",
     )  # fmt: skip
 
 
-def _capitals(name: str, number: int) -> str:
+def _sample(bench: Bed, size: int) -> Iterator[str]:
     """
-    Return a name in one of 16 ways to write it, so that hardly any request comes twice.
+    Yield the names that are asked for: of a long list one from here and there, of a short one
+    each in many ways, and those of both with as many capitals.
     """
-    return "".join(c.upper() if number >> at & 1 else c for at, c in enumerate(name[:4])) + name[4:]
+    for number in range(SAMPLE):
+        yield _capitals(bench.odoos[0].address(number * size // SAMPLE), number % WAYS)
+
+
+def _capitals(name: str, way: int) -> str:
+    """
+    Return a name in one of the ways to write it: each binary digit stands for a letter.
+    """
+    letters = [at for at, letter in enumerate(name) if letter.isalpha()]
+    capitals = {at for digit, at in enumerate(letters) if way >> digit & 1}
+    return "".join(c.upper() if at in capitals else c for at, c in enumerate(name))
 
 
 def _asked(name: str) -> str:
@@ -125,9 +158,13 @@ def _asked(name: str) -> str:
     )
 
 
-def _refresh(bench: Bed) -> Figures:
+def _refresh(bench: Bed, addresses: int = 0, renewed: int = 0) -> Figures:
     """
     Return what a whole new list costs, and the worst lookup until all of it is over.
+
+    Args:
+        addresses: That it has, if not as many as before.
+        renewed: How many of these are new; else one is.
     """
     pid = bench.daemon.pid
     reset_peak(pid)
@@ -135,12 +172,42 @@ def _refresh(bench: Bed) -> Figures:
     took = []
 
     def refresh() -> None:
-        took.append(bench.refreshed(bench.odoos[0], deadline=DEADLINE))
+        took.append(bench.refreshed(bench.odoos[0], addresses, renewed, DEADLINE))
         time.sleep(REST)  # the old list is forgotten, too
 
     worst = _worst(bench, refresh)
-    more = peak_memory(pid) - before
-    return {**worst, "seconds": round(took[0], 3), "peak_memory_more": more}
+    peak = peak_memory(pid)
+    return {
+        **worst,
+        "seconds": round(took[0], 3),
+        "resident_memory": resident_memory(pid),
+        "peak_memory": peak,
+        "peak_memory_more": peak - before,
+    }
+
+
+def _many_new(bench: Bed, size: int) -> Figures:
+    """
+    Return what a whole new list costs that has many addresses which the one before had not.
+    """
+    return _refresh(bench, renewed=int(size * RENEWED))
+
+
+def _first_list(bench: Bed, size: int) -> Figures:
+    """
+    Return what the growth from next to nothing to the whole list costs.
+
+    The daemon is one that never had a long list: else it would remember what was removed of it.
+    """
+    odoo = bench.odoos[0]
+    bench.daemon.stop()
+    shutil.rmtree(bench.cache)
+    odoo.revise(HANDFUL)
+    bench.daemon.start(notify=True)
+    pin(bench.daemon.pid, SERVER_CORE)
+    eventually(lambda: bench.knows(odoo.address(0)), "the list")
+    time.sleep(REST)
+    return _refresh(bench, size)
 
 
 def _worst(bench: Bed, meanwhile: Callable[[], None]) -> Figures:
@@ -169,6 +236,7 @@ def _worst(bench: Bed, meanwhile: Callable[[], None]) -> Figures:
     with_stalls = taken.between(start, end) + given_up
     return {
         "lookups": len(seconds),
+        "apart": len(with_stalls) - len(seconds),
         "given_up": len(given_up),
         "p99_ms": round(percentile(seconds, 0.99) * 1000, 3),
         "max_ms": round(max(seconds) * 1000, 3),
