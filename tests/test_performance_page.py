@@ -96,12 +96,12 @@ def test_the_uncertainty_of_a_median(bench):
 
 def test_ratios_are_taken_within_a_round(bench, tmp_path):
     """
-    Of a figure that has a name, and of one that is made of several; to the best of some servers.
+    To one server, and to the best of some.
     """
     from results import SECTIONS, Results, save
 
     def rounds(*values):
-        return {"load": [{"rate": value, "cost": 2 * value} for value in values]}
+        return {"load": [{"rate": value} for value in values]}
 
     servers = {"ours": rounds(2, 6), "slow": rounds(1, 2), "quick": rounds(4, 8)}
     for section in SECTIONS:
@@ -109,19 +109,8 @@ def test_ratios_are_taken_within_a_round(bench, tmp_path):
     results = Results(tmp_path)
     assert results.ratios_to("list", "ours", "slow", "load", "rate") == [2, 3]
     assert results.ratio("list", "ours", "slow", "load", "rate") == 2.5
-    costs = results.ratios_to("list", "ours", "slow", "load", lambda one: one["cost"] + 4)
-    assert costs == [8 / 6, 16 / 8]
     least = results.least_ratios_to("list", "ours", ("slow", "quick"), "load", "rate")
     assert least == [0.5, 0.75]
-
-
-def test_what_the_server_takes_is_not_left_to_postfix(bench):
-    """
-    Of 4 ms of processor time for a message 1 ms is the server's.
-    """
-    from targets import left_to_postfix
-
-    assert left_to_postfix({"server_us": 1000.0, "all_us": 4000.0}) == 0.75
 
 
 @pytest.mark.parametrize(("now", "good"), [(1000, True), (1100, True), (1101, False), (500, True)])

@@ -4,14 +4,12 @@ Results as files, and as figures that can be compared.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median, stdev
 from typing import Any
 
 Figures = dict[str, float]  # of one round
-Figure = str | Callable[[Figures], float]  # the name of one, or what makes one of several
 
 MEDIAN = 1.2533  # times as uncertain as the mean, of what is distributed normally
 FOLDER = Path(__file__).parents[1] / "results"
@@ -60,14 +58,14 @@ class Results:
         """
         return max(one[keys[-1]] for one in self.rounds(section, *keys[:-1]))
 
-    def ratio(self, section: str, server: str, other: str, load: str, figure: Figure) -> float:
+    def ratio(self, section: str, server: str, other: str, load: str, figure: str) -> float:
         """
         Return the median of the ratios of two servers, each taken within one round.
         """
         return median(self.ratios_to(section, server, other, load, figure))
 
     def ratios_to(
-        self, section: str, server: str, other: str, load: str, figure: Figure
+        self, section: str, server: str, other: str, load: str, figure: str
     ) -> list[float]:
         """
         Return those of all rounds.
@@ -76,7 +74,7 @@ class Results:
         return self.ratios(ours, theirs, figure)
 
     def least_ratios_to(
-        self, section: str, server: str, others: Iterable[str], load: str, figure: Figure
+        self, section: str, server: str, others: Iterable[str], load: str, figure: str
     ) -> list[float]:
         """
         Return those to the best of several servers.
@@ -84,13 +82,12 @@ class Results:
         found = (self.ratios_to(section, server, other, load, figure) for other in others)
         return min(found, key=median)
 
-    def ratios(self, ours: Sequence[str], theirs: Sequence[str], figure: Figure) -> list[float]:
+    def ratios(self, ours: Sequence[str], theirs: Sequence[str], figure: str) -> list[float]:
         """
         Return those of any two measurements that took turns: each a section and names within.
         """
-        take = itemgetter(figure) if isinstance(figure, str) else figure
         pairs = zip(self.rounds(*ours), self.rounds(*theirs), strict=True)
-        return [take(one) / take(another) for one, another in pairs]
+        return [one[figure] / another[figure] for one, another in pairs]
 
 
 def uncertainty(values: Sequence[float]) -> float:
