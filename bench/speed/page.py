@@ -1,10 +1,7 @@
 """
 The tables of docs/performance.md, made of the results.
 
-usage: page.py [--check]
-
-Each stands between two comments that name it. With ``--check`` nothing is written; the exit
-status is 1 where the page is not what the results make of it.
+Each stands between two comments that name it.
 """
 
 import re
@@ -259,17 +256,5 @@ TABLES: dict[str, Callable[[Results], str]] = {
 }
 
 
-def main() -> int:
-    """
-    Write the page, or check it.
-    """
-    text = PAGE.read_text()
-    made = filled(text, Results())
-    if sys.argv[1:] == ["--check"]:
-        return int(text != made)
-    PAGE.write_text(made)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    write(Results())
