@@ -5,7 +5,6 @@
 import paths  # noqa: F401  isort: skip
 import argparse
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import measure_postfix
 import measure_socketmap
 import measure_start
 import page
-from ground import build, install, machine, precedence
+from ground import build, has_postfix, install, machine, precedence
 from results import SECTIONS, Results, save
 from targets import TARGETS
 
@@ -74,7 +73,7 @@ def main() -> int:
         return os.EX_NOPERM
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
-    if not shutil.which("smtp-sink"):
+    if not has_postfix():
         # Without a configuration nothing of it is started.
         install("postfix", "postfix-lmdb", answers=_NO_POSTFIX)
     build()
