@@ -36,6 +36,17 @@ def test_the_tables_are_those_of_the_results(bench):
     assert page.filled(text, Results()) == text
 
 
+def test_the_drawing_is_that_of_the_results(bench):
+    """
+    The picture carries the numbers that it was drawn of.
+    """
+    import drawn
+    from results import Results
+
+    picture = (ROOT / "docs" / "performance.svg").read_text()
+    assert f"<dc:description>{drawn.description(Results())}</dc:description>" in picture
+
+
 def test_every_table_is_on_the_page(bench):
     """
     What is measured is shown, once.
