@@ -17,7 +17,7 @@ import measure_postfix
 import measure_socketmap
 import measure_start
 import page
-from ground import build, has_postfix, install, machine, precedence
+from ground import build, commit, has_postfix, install, machine, precedence
 from results import SECTIONS, Results, save
 from targets import TARGETS
 
@@ -80,8 +80,10 @@ def main() -> int:
     effort = FULL if options.full else QUICK
     if options.rounds:
         effort = replace(effort, rounds=options.rounds, messages_rounds=options.rounds)
+    of_commit = commit()  # now: the first results would make it another
     for name in options.sections or SECTIONS:
-        _measure(name, effort)
+        about = {"commit": of_commit, "effort": "full" if options.full else "quick"}
+        _measure(name, effort, about)
     try:
         results = Results()
     except FileNotFoundError as error:
@@ -94,8 +96,11 @@ def main() -> int:
     return 0
 
 
-def _measure(name: str, effort: Effort) -> None:
-    about = machine()
+def _measure(name: str, effort: Effort, about: dict[str, str]) -> None:
+    """
+    Measure a section and save it, with when, of what and how thoroughly it was measured.
+    """
+    date, load_before = time.strftime("%Y-%m-%d"), round(os.getloadavg()[0], 2)
     start = time.monotonic()
     print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
     with precedence():
@@ -103,8 +108,14 @@ def _measure(name: str, effort: Effort) -> None:
     took = round(time.monotonic() - start)
     print(f"{took} s", file=sys.stderr)
     rounds = effort.messages_rounds if name == "postfix" else effort.rounds
-    save(name, {"machine": about, "rounds": rounds, "took_seconds": took,
-                "figures": figures})  # fmt: skip
+    measured = {
+        "date": date,
+        **about,
+        "rounds": rounds,
+        "seconds": took,
+        "load_before": load_before,
+    }
+    save(name, {"machine": machine(), "measured": measured, "figures": figures})
 
 
 if __name__ == "__main__":

@@ -249,8 +249,18 @@ def machine() -> dict[str, str | int]:
         **{name: importlib.metadata.version(name) for name in names},
         "postfix": _output("postconf", "-d", "-h", "mail_version"),
         "compiler": _output("gcc", "-dumpfullversion"),
-        "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def commit() -> str:
+    """
+    Return which commit this is, and whether it is as committed; empty where there is no git.
+    """
+    argv = ["git", "-C", str(SOURCES), "describe", "--always", "--dirty", "--abbrev=10"]
+    try:
+        return _output(*argv)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _output(*argv: str) -> str:

@@ -13,7 +13,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from report import table
-from results import Results, uncertainty
+from results import SECTIONS, Results, uncertainty
 from targets import (
     DELIVERED,
     INLINE,
@@ -35,6 +35,7 @@ REACHED = {
     (False, False): "probably not",
     (False, True): "**no**",
 }
+MEASURED = ("date", "commit", "effort", "rounds", "seconds", "load_before")
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 _MARKED = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -93,6 +94,14 @@ def _targets(results: Results) -> str:
 def _machine(results: Results) -> str:
     rows = list(results.section("socketmap")["machine"].items())
     return table(("measured with", ""), [(name.replace("_", " "), value) for name, value in rows])
+
+
+def _measured(results: Results) -> str:
+    rows = [
+        [section, *(results.section(section)["measured"][name] for name in MEASURED)]
+        for section in SECTIONS
+    ]
+    return table(("section", *(name.replace("_", " ") for name in MEASURED)), rows)
 
 
 def _socketmap(results: Results) -> str:
@@ -245,6 +254,7 @@ def _all_together(results: Results, server: str, least: str, load: str) -> str:
 TABLES: dict[str, Callable[[Results], str]] = {
     "targets": _targets,
     "machine": _machine,
+    "measured": _measured,
     "socketmap": _socketmap,
     "latency": _latency,
     "postmap": _postmap,
