@@ -11,7 +11,7 @@ from ground import LOAD_CORE, SERVER_CORE, Ground, ground, pinned
 from process import resident_memory
 from programs import ENVIRON, Program, ask, odoo_mailer
 from results import Figures
-from servers import configuration, daemon, http_server
+from servers import configuration, http_server
 
 ADDRESSES = 10_000
 STEP = 0.001  # seconds between two looks
@@ -27,11 +27,12 @@ def measure(rounds: int) -> dict[str, list[Figures]]:
     Return the figures by what was measured.
     """
     with ground(ADDRESSES) as here:
-        with daemon(here):
-            pass  # its store has the list now
         found: dict[str, list[Figures]] = {"daemon": [], "pipe": [], "help": []}
         with http_server(here) as port:
             config = configuration(here, port)
+            # Then its store has the list of this very server: for another URL, as each port makes
+            # one, it would be fetched anew, which takes memory that stays taken.
+            _daemon(here, odoo_mailer(config, "daemon"))
             pipe = ["--sender", "a@client.test", "--recipient", here.names[0]]
             for _ in range(rounds):
                 found["daemon"].append(_daemon(here, odoo_mailer(config, "daemon")))
