@@ -10,11 +10,12 @@ from process import peak_memory, reset_peak
 from results import Figures
 from rounds import Rounds, measure_in_turn
 from servers import Served, aiosmtpd, daemon, receiver, smtp_sink
+from targets import TAKING, THROUGH
 
 ADDRESSES = 10_000
 SERVERS: dict[str, Served] = {
-    "odoo-mailer, receiving": receiver,
-    "odoo-mailer, through": daemon,
+    TAKING: receiver,
+    THROUGH: daemon,
     "smtp-sink": smtp_sink,
     "aiosmtpd": aiosmtpd,
 }

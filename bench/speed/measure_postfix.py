@@ -16,7 +16,7 @@ from postfix import DOMAIN, Postfix
 from results import Figures
 from rounds import Rounds, measure_in_turn
 from servers import Served, c_socketmap, daemon
-from targets import INLINE, OURS
+from targets import DELIVERED, INLINE, MESSAGES, OURS
 from waiting import eventually
 
 NEXTHOP = "discard:"  # what becomes of the mail afterwards costs the same for all
@@ -148,8 +148,8 @@ def _accepted(host: Host, messages: int) -> Figures:
     server_us, all_us = (round(ns / messages / 1000, 1) for ns in used)
     accepted, delivered = (round(messages / seconds, 1) for seconds in (accepting, delivering))
     return {
-        "messages_per_second": accepted,
-        "delivered_per_second": delivered,
+        MESSAGES: accepted,
+        DELIVERED: delivered,
         "server_us": server_us,
         "all_us": all_us,
     }

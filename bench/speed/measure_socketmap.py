@@ -17,13 +17,13 @@ from ground import (
 from results import Figures
 from rounds import Rounds, measure_in_turn
 from servers import Served, c_socketmap, daemon, mta_sts_resolver
+from targets import OURS, PYTHON, RATE
 
 ADDRESSES = 10_000
 SERVERS: dict[str, Served] = {
-    "odoo-mailer": daemon,
+    OURS: daemon,
     "C": c_socketmap,
-    "mta-sts-resolver": mta_sts_resolver("asyncio"),
-    "mta-sts-resolver, uvloop": mta_sts_resolver("uvloop"),
+    **dict(zip(PYTHON, map(mta_sts_resolver, ("asyncio", "uvloop")), strict=True)),
 }
 
 # Connections, requests under way on each, and the core of the load. Where one client waits for
@@ -87,7 +87,7 @@ def _batch(argv: list[str], keys: bytes) -> Figures:
     Return the lookups a second, without the start of the process.
     """
     one = _seconds(argv, keys[: keys.index(b"\n") + 1])
-    return {"lookups_per_second": round(2 * ADDRESSES * BATCHES / (_seconds(argv, keys) - one))}
+    return {RATE: round(2 * ADDRESSES * BATCHES / (_seconds(argv, keys) - one))}
 
 
 def _seconds(argv: list[str], keys: bytes) -> float:
