@@ -187,14 +187,14 @@ def _list(results: Results) -> str:
     ]
     for what, text in REFRESHES.items():
         rows += [
-            row(f"{text}: the worst lookup meanwhile, ms", what, "all_max_ms", True),
-            row("the same, apart from the machine's own stalls, ms", what, "max_ms", True),
-            row("the most lookups that were set apart", what, "apart", True),
-            row("of so many", what, "all_lookups"),
-            row("the worst echo meanwhile, ms", what, "echo_max_ms", True),
-            row("seconds of it", what, "seconds"),
+            row(f"{text}: s", what, "seconds"),
+            row("lookups meanwhile", what, "all_lookups"),
+            row("the worst of them, ms", what, "all_max_ms", True),
+            row("the worst without the machine's own stalls, ms", what, "max_ms", True),
+            row("lookups that these set apart, at most", what, "apart", True),
+            row("the worst echo, ms", what, "echo_max_ms", True),
             row("memory at its peak, MB", what, "peak_memory", True, MB),
-            row("of this, more than before, MB", what, "peak_memory_more", True, MB),
+            row("of this more than before, MB", what, "peak_memory_more", True, MB),
             row("memory after it, MB", what, "resident_memory", True, MB),
         ]
     rows += [

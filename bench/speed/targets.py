@@ -23,7 +23,7 @@ OTHERS = f"{MANY}, a tenth with other targets"
 # Each is judged by its worst lookup.
 REFRESHES = {
     "refresh": "a refresh",
-    "refresh, many new": "a refresh, 400,000 addresses new",
+    "refresh, many new": "a refresh, 40 % of them new",
     "first list": "the first list",
 }
 
