@@ -2,14 +2,15 @@
 Messages a second: taken alone, and through to an Odoo that answers at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ground import LOAD_CORE, SERVER_CORE, ground, run_load
+from ground import LOAD_CORE, SERVER_CORE, run_load
 from process import peak_memory, reset_peak
 from results import Figures
-from rounds import Rounds, measure_in_turn
-from servers import Served, aiosmtpd, daemon, receiver, smtp_sink
+from rounds import Measure, Rounds, measure_in_turn
+from servers import Served, aiosmtpd, all_running, daemon, receiver, smtp_sink
 from targets import TAKING, THROUGH
 
 ADDRESSES = 10_000
@@ -63,20 +64,22 @@ def measure(rounds: int, seconds: float, loads: Sequence[str]) -> dict[str, Roun
     """
     Return the figures of all servers.
     """
-    with ground(ADDRESSES) as here:
 
-        def one(server: str, loads: Sequence[str]) -> Mapping[str, Figures]:
-            found = {}
-            with SERVERS[server](here) as running:
-                for name in loads:
-                    load = LOADS[name]
-                    reset_peak(running.pid)
-                    figures = run_load(
-                        "lmtp_load", running.lmtp, here.addresses, load.sessions, load.size,
-                        load.recipients, load.warm_up, seconds,
-                        core=load.core, server=running.pid, per="messages",
-                    )  # fmt: skip
-                    found[name] = {**figures, "peak_memory": peak_memory(running.pid)}
-            return found
+    @contextmanager
+    def started() -> Iterator[Measure]:
+        with all_running(SERVERS, ADDRESSES) as running:
 
-        return {"servers": measure_in_turn(rounds, list(SERVERS), loads, one)}
+            def one(server: str, name: str) -> Figures:
+                here, served = running[server]
+                load = LOADS[name]
+                reset_peak(served.pid)
+                figures = run_load(
+                    "lmtp_load", served.lmtp, here.addresses, load.sessions, load.size,
+                    load.recipients, load.warm_up, seconds,
+                    core=load.core, server=served.pid, per="messages",
+                )  # fmt: skip
+                return {**figures, "peak_memory": peak_memory(served.pid)}
+
+            yield one
+
+    return {"servers": measure_in_turn(rounds, list(SERVERS), loads, started)}

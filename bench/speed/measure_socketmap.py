@@ -4,19 +4,13 @@ Lookups a second, and how long one takes.
 
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from ground import (
-    LOAD_CORE,
-    SERVER_CORE,
-    Ground,
-    ground,
-    pinned,
-    run_load,
-)
+from ground import LOAD_CORE, SERVER_CORE, Ground, ground, pinned, run_load
 from results import Figures
-from rounds import Rounds, measure_in_turn
-from servers import Served, c_socketmap, daemon, mta_sts_resolver
+from rounds import Measure, Rounds, measure_in_turn
+from servers import Served, all_running, c_socketmap, daemon, mta_sts_resolver
 from targets import OURS, PYTHON, RATE
 
 ADDRESSES = 10_000
@@ -43,25 +37,23 @@ def measure(rounds: int, seconds: float) -> dict[str, Rounds | dict[str, list[Fi
     """
     Return the figures of all servers, and those of postmap.
     """
+
+    @contextmanager
+    def started() -> Iterator[Measure]:
+        with all_running(SERVERS, ADDRESSES) as running:
+
+            def one(server: str, load: str) -> Figures:
+                here, served = running[server]
+                connections, depth, core = LOADS[load]
+                return run_load(
+                    "socketmap_load", served.socketmap, here.lookups, connections, depth, seconds,
+                    core=core, server=served.pid, per="lookups",
+                )  # fmt: skip
+
+            yield one
+
+    servers = measure_in_turn(rounds, list(SERVERS), list(LOADS), started)
     with ground(ADDRESSES) as here:
-
-        def one(server: str, loads: Sequence[str]) -> Mapping[str, Figures]:
-            with SERVERS[server](here) as running:
-                return {
-                    load: run_load(
-                        "socketmap_load",
-                        running.socketmap,
-                        here.lookups,
-                        *LOADS[load][:2],
-                        seconds,
-                        core=LOADS[load][2],
-                        server=running.pid,
-                        per="lookups",
-                    )
-                    for load in loads
-                }
-
-        servers = measure_in_turn(rounds, list(SERVERS), list(LOADS), one)
         return {"servers": servers, "postmap": _postmap(here, rounds)}
 
 

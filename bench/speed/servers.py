@@ -7,12 +7,12 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ground import LOAD_CORE, PROGRAMS, SERVER_CORE, Ground, pinned
+from ground import LOAD_CORE, PROGRAMS, SERVER_CORE, Ground, ground, pinned
 from programs import Program, ask, odoo_mailer
 from waiting import eventually, free_port
 
@@ -31,6 +31,20 @@ class Server:
 
 
 Served = Callable[[Ground], AbstractContextManager[Server]]
+
+
+@contextmanager
+def all_running(
+    servers: Mapping[str, Served], addresses: int
+) -> Iterator[dict[str, tuple[Ground, Server]]]:
+    """
+    Yield servers that all run, each on a ground of its own with so many addresses.
+    """
+    with ExitStack() as stack:
+        grounds = {name: stack.enter_context(ground(addresses)) for name in servers}
+        yield {
+            name: (here, stack.enter_context(servers[name](here))) for name, here in grounds.items()
+        }
 
 
 @contextmanager
