@@ -144,3 +144,39 @@ def test_the_guard_takes_a_new_figure(bench):
     rows, good = guard.compare({}, {"lookup": {"instructions": 1.0}})
     assert good
     assert rows == [["lookup, instructions", "", "1", "new"]]
+
+
+def test_a_declared_list_is_renewed_in_part(bench):
+    """
+    Addresses that stay are as before, new ones in place of others, those with other targets last.
+    """
+    import json
+
+    from declared import Declared
+
+    declared = Declared("odoo", "example.com", others=0.2)
+    aliases = []
+    for renewed, mark in ((0, "a@example.com"), (4, "b@example.com")):
+        declared.declare(10, renewed, mark)
+        page = json.loads(declared.page("aliases"))
+        assert page["count"] == len(page["aliases"]) == 11
+        assert page["aliases"].pop(mark) == [mark]
+        aliases.append(page["aliases"])
+    before, after = aliases
+    assert len(before.keys() & after.keys()) == 6
+    assert len({len(name) for name, (target,) in before.items() if name == target}) == 1
+    other = {name: target for name, (target,) in after.items() if name != target}
+    assert other == {
+        "odoo-sales-000000@example.com": "odoo-people-000000@example.com",
+        "odoo-sales-000001@example.com": "odoo-people-000001@example.com",
+    }
+
+
+def test_the_bench_knows_no_commit_without_git(bench, monkeypatch):
+    """
+    An unpacked archive is measured, too.
+    """
+    import ground
+
+    monkeypatch.setenv("PATH", "")
+    assert ground.commit() == ""
