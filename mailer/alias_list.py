@@ -93,7 +93,7 @@ class Patch:
                 entries[address] = None if now == NOTHING else now
         same_domains = self.domains is None or self.domains == known.domains
         changes = Changes(entries, parts, None if same_domains else self.domains, whole=True)
-        if known.changed(changes).count != self.count:
+        if known.count_after(changes) != self.count:
             raise ListError(f"the changes do not make {self.count} aliases of those in force")
         return changes
 
@@ -347,7 +347,7 @@ def _names(value: Any, key: str) -> list[str]:
     """
     Return one name or a list of names as a list; null is an empty one.
     """
-    names = [value] if isinstance(value, str) else value or []
+    names = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ListError(f"{_excerpt(key)}: a list of names was expected, not {_kind(value)}")
     return names

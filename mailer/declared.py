@@ -200,19 +200,31 @@ class AliasList:
         """
         Return the list that these changes make of this one.
         """
-        known, count = self.entries, self.alias_count
-        for address, entry in changes.entries.items():
-            before = known.get(address)
-            count += (entry is not None and entry[0] is not None) - (
-                before is not None and before[0] is not None
-            )
         return AliasList.of(
-            known.with_usual(USUAL[changes.whole]).changed(changes.entries),
+            self.entries.with_usual(USUAL[changes.whole]).changed(changes.entries),
             self.parts.changed(changes.parts),
             self.domains if changes.domains is None else changes.domains,
             changes.whole,
-            count,
+            self._alias_count_after(changes),
         )
+
+    def count_after(self, changes: Changes) -> int:
+        """
+        Return what ``count`` is of the list that these changes make of this one.
+        """
+        parts = len(self.parts)
+        for name, targets in changes.parts.items():
+            parts += (targets is not None) - (name in self.parts)
+        return self._alias_count_after(changes) + parts
+
+    def _alias_count_after(self, changes: Changes) -> int:
+        count = self.alias_count
+        for address, entry in changes.entries.items():
+            before = self.entries.get(address)
+            count += (entry is not None and entry[0] is not None) - (
+                before is not None and before[0] is not None
+            )
+        return count
 
     def changes_to(self, other: "AliasList") -> Changes:
         """
@@ -240,12 +252,12 @@ class AliasList:
         parts = self.parts.twin()  # each may be released by itself
         return AliasList.of(made.entries, parts, self.domains, False, made.alias_count)
 
-    def release(self) -> None:
+    def release(self, heir: "AliasList | None" = None) -> None:
         """
         Let go of it slowly, see ``Sharded.release``.
         """
-        self.entries.release()
-        self.parts.release()
+        self.entries.release(None if heir is None else heir.entries)
+        self.parts.release(None if heir is None else heir.parts)
 
     def twin(self) -> "AliasList":
         """

@@ -6,7 +6,8 @@ blanks; none at all stands for the name itself, NULL for what a page does not sa
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 from mailer.alias_table import Removed
@@ -113,12 +114,15 @@ def removed_rows(connection: sqlite3.Connection, server: str) -> Sharded[Removed
         ValueError, TypeError: A row that cannot be read.
     """
     query = "SELECT name, at, nexthop FROM removed WHERE server = ?"
-    removed: dict[str, Removed] = {}
-    for name, at, nexthop in connection.execute(query, (server,)):
+    return Sharded.of(_removed(connection.execute(query, (server,))))
+
+
+def _removed(rows: Iterable[tuple[str, float, str]]) -> Iterator[tuple[str, Removed]]:
+    shared = lru_cache(Removed)  # most have their moment and next hop in common
+    for name, at, nexthop in rows:
         if not isinstance(at, float) or not isinstance(nexthop, str):
             raise ValueError("not a time and a next hop")
-        removed[name] = Removed(at, nexthop)
-    return Sharded.of(removed)
+        yield name, shared(at, nexthop)
 
 
 def delete_rows(connection: sqlite3.Connection, server: str) -> None:

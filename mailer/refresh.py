@@ -161,10 +161,16 @@ class Refresher(Service):
         """
         Put a list in force that Odoo itself sent; it is not held back for its size.
 
+        Args:
+            declared: Nobody may use it afterwards.
+
         Raises:
             TemporaryError: It could not be stored; the old list stays.
         """
-        await self._pushed(changes_to(declared), Etags(), held_back=False)
+        try:
+            await self._pushed(changes_to(declared), Etags(), held_back=False)
+        finally:
+            await self._in_thread(declared.release)
 
     async def apply(self, patch: Patch, base: str, etag: str) -> None:
         """
@@ -297,15 +303,19 @@ class Refresher(Service):
 
     async def _take(self, reading: Reading, pages: Pages, force: bool) -> str:
         if not pages.changed:
+            self._check_current(reading)
             self._directory.confirm(self.server.name, self._clock.seconds())
             return "unchanged"
 
         def read(current: AliasList | None) -> Changes:
-            if self._replacement.count != reading.serial:
-                raise OvertakenError("another list was put in force meanwhile")
+            self._check_current(reading)
             return reading.changes(pages, current)
 
         return await self._replacement.replace(read, pages.etags, held_back=not force)
+
+    def _check_current(self, reading: Reading) -> None:
+        if self._replacement.count != reading.serial:
+            raise OvertakenError("another list was put in force meanwhile")
 
     def _count(self) -> int:
         return self._directory[self.server.name].count

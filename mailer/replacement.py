@@ -16,10 +16,8 @@ from mailer.directory import Directory
 from mailer.errors import RefusedError, TemporaryError
 from mailer.reading import InThread, Read
 from mailer.store import Etags, Store, Stored
-from mailer.succession import Succession, succeed, touched
+from mailer.succession import Succession, release, succeed, touched, twin
 from mailer.watched_client import WatchedClient
-
-MANY = 10_000  # changes, after which what the list before had alone is freed in a thread
 
 log = Logger()
 
@@ -48,7 +46,6 @@ class _Made:
     table: AliasTable
     added: int
     dropped: int
-    changes: int
 
 
 class Replacement:
@@ -105,26 +102,23 @@ class Replacement:
             if made is None:
                 self._directory.confirm(self._server.name, now)
                 return "unchanged"
-            retired = self._publish(made)
+            self._publish(made)
             self.etags = etags
         finally:
             self._directory.lock.release()
-        if retired is not None:
-            self._in_thread(retired.release).addErrback(
-                lambda failure: log.failure("a list is not freed", failure=failure)
-            )
         self._log_change(made)
         return "changed"
 
-    def _publish(self, made: _Made) -> AliasList | None:
+    def _publish(self, made: _Made) -> None:
         """
-        Put a list in force; return what holds the one before, where that is worth it.
+        Put a list in force; what the one before had alone is freed in a thread.
         """
-        declared = self._directory[self._server.name].declared
-        retired = declared.twin() if declared is not None and made.changes > MANY else None
+        retired = twin(self._directory[self._server.name])
         self._directory.publish(made.successor, made.table)
         self.count += 1
-        return retired
+        self._in_thread(release, retired, made.successor).addErrback(
+            lambda failure: log.failure("a list is not freed", failure=failure)
+        )
 
     def _prepare(self, read: Read, etags: Etags, held_back: bool, now: float) -> _Made | None:
         """
@@ -149,14 +143,18 @@ class Replacement:
         self, current: ServerList, succession: Succession, etags: Etags, now: float
     ) -> _Made:
         removed = succession.removed(current.removed, now, self._policy.grace)
-        successor = succeed(current, succession, removed, now)
-        stored = Stored(successor, self._server.url, etags, self._client.marked)
-        is_first = current.declared is None
-        revision = self._store.save(stored, None if is_first else succession.changes, removed)
+        try:
+            successor = succeed(current, succession, removed, now)
+            stored = Stored(successor, self._server.url, etags, self._client.marked)
+            is_first = current.declared is None
+            changes = None if is_first else succession.changes
+            revision = self._store.save(stored, changes, removed)
+        finally:
+            removed.release()
+            succession.lost.release()
         successor = dataclasses.replace(successor, revision=revision)
         table = self._directory.merged_with(successor, None if is_first else touched(succession))
-        changes = len(succession.changes)
-        return _Made(successor, table, succession.added, succession.dropped, changes)
+        return _Made(successor, table, succession.added, succession.dropped)
 
     def _judge(self, succession: Succession) -> None:
         old, new = succession.before, succession.declared

@@ -10,11 +10,13 @@ every other thread has to wait.
 """
 
 import functools
+import gc
 import operator
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from itertools import chain, repeat
 from typing import Any, Generic, TypeVar
 
+T = TypeVar("T")
 V = TypeVar("V")
 
 SHARDS = 251  # a prime: by the lowest bits of its hash an entry finds its place in its set
@@ -54,7 +56,7 @@ class _Shards(Generic[V]):
 class Sharded(_Shards[V], Mapping[str, V]):
     """
     Args:
-        usual: The value that most keys have.
+        usual: The value that most keys have; as any other, it leads back to no mapping.
         names: As many as ``SHARDS``, the keys of this value; nobody changes them any more.
         others: As many, the entries of any other value; nobody changes them any more.
     """
@@ -64,7 +66,7 @@ class Sharded(_Shards[V], Mapping[str, V]):
     def __init__(self, usual: V, names: list[set[str]], others: list[dict[str, V]]) -> None:
         self.usual = usual
         self._names = [some or _NO_NAMES for some in names]
-        self._others = [some or _NO_OTHERS for some in others]
+        self._others = [_untracked(some) if some else _NO_OTHERS for some in others]
         self._len = sum(map(len, self._names)) + sum(map(len, self._others))
 
     @classmethod
@@ -155,16 +157,25 @@ class Sharded(_Shards[V], Mapping[str, V]):
             others.append(changes)
         return Sharded(other.usual, names, others)
 
-    def release(self) -> None:
+    def release(self, heir: "Sharded[V] | None" = None) -> None:
         """
         Let go of everything, a little at a time; nobody may use it any more.
+
+        Args:
+            heir: What it shares with this one is not looked through: it stays.
         """
+        names, others = ((), ()) if heir is None else (heir._names, heir._others)
+        kept = {id(shard) for shard in (*names, *others)}
         while self._names:
             # One by one: with the last of its texts all of the list's memory is given back, and in
             # one step of C that would hold up all other threads.
-            entries = [*self._names.pop(), *self._others.pop().items()]
-            while entries:
-                entries.pop()
+            usual, unusual = self._names.pop(), self._others.pop()
+            mine: list[Any] = [] if id(usual) in kept else list(usual)
+            if id(unusual) not in kept:
+                mine += unusual.items()
+            del usual, unusual
+            while mine:
+                mine.pop()
         self._len = 0
 
     def twin(self) -> "Sharded[V]":
@@ -185,7 +196,7 @@ class Sharded(_Shards[V], Mapping[str, V]):
     def _changed_shard(
         self, place: int, changes: dict[str, V | None]
     ) -> tuple[set[str], dict[str, V]]:
-        names, others = _untracked(set(self._names[place])), self._others[place].copy()
+        names, others = set(self._names[place]), self._others[place].copy()
         for key, value in changes.items():
             names.discard(key)
             others.pop(key, None)
@@ -195,7 +206,8 @@ class Sharded(_Shards[V], Mapping[str, V]):
                 names.add(key)
             else:
                 others[key] = value
-        return names, others
+        # A copy takes half the memory, or a quarter, of a set that much was put into.
+        return _untracked(set(names)), others
 
     def _shard_changes(
         self, place: int, other: "Sharded[V]"
@@ -259,7 +271,7 @@ class ShardedBuilder(_Shards[V]):
                 others.pop(key, None)
         else:
             names.discard(key)
-            others[key] = value
+            others[key] = _untracked(value)  # else the dict would be tracked, too
 
     def put_usual(self, keys: Iterable[str]) -> None:
         """
@@ -300,20 +312,21 @@ class View(Mapping[str, V]):
         return sum(1 for _ in self)
 
 
-def _untracked(names: set[str]) -> set[str]:
+def _untracked(value: T) -> T:
     """
-    Return a set that is not looked through whenever Python looks for garbage, which takes 50 ms
-    for a million texts. There is nothing to find: what holds texts alone is in no cycle.
+    Return a set, dict, tuple or other value that is not looked through whenever Python looks for
+    garbage, which takes 50 ms for a million texts. There is nothing to find: it is in no cycle.
     """
-    _untrack()(names)
-    return names
+    if gc.is_tracked(value):
+        _untrack()(value)
+    return value
 
 
 @functools.cache
-def _untrack() -> Callable[[set[str]], None]:
+def _untrack() -> Callable[[Any], None]:
     try:
         import ctypes  # late: ``pipe`` does without
-    except ImportError:  # Python was built without; its sets are looked through
+    except ImportError:  # Python was built without; all of it is looked through
         return lambda _: None
     untrack = ctypes.pythonapi.PyObject_GC_UnTrack
     untrack.argtypes, untrack.restype = (ctypes.py_object,), None

@@ -5,12 +5,14 @@ Where both lists are whole, all of this costs what has changed, and not what the
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from mailer.alias_table import Removed, ServerList
-from mailer.declared import AliasList, Changes
-from mailer.sharded import Sharded
+from mailer.declared import OWN_NEXTHOP, AliasList, Changes
+from mailer.sharded import Sharded, ShardedBuilder
 
 _NEVER = Removed(float("-inf"), "")
 
@@ -25,13 +27,15 @@ class Succession:
         declared: What it declares afterwards.
         own: The daemon's own domains for this server's local parts.
         lost: Full addresses that were deliverable and are no longer, with their next hop.
+        dropped: How many names are gone.
     """
 
     before: AliasList
     changes: Changes
     declared: AliasList
     own: frozenset[str]
-    lost: Mapping[str, str]
+    lost: Sharded[str]
+    dropped: int
 
     @classmethod
     def of(cls, before: AliasList, changes: Changes, own: frozenset[str]) -> "Succession":
@@ -39,22 +43,15 @@ class Succession:
         Return what becomes of a list.
         """
         declared = before.changed(changes)
-        found = _lost(before, changes, declared, own)
-        return cls(before, changes, declared, own, found)
+        lost = _lost(before, changes, declared, own)
+        entries = itertools.chain(changes.entries.items(), changes.parts.items())
+        dropped = sum(value is None for _, value in entries)
+        return cls(before, changes, declared, own, lost, dropped)
 
     @property
     def added(self) -> int:
         """How many names are new."""
         return len(self.declared) - len(self.before) + self.dropped
-
-    @property
-    def dropped(self) -> int:
-        """How many names are gone."""
-        return sum(
-            value is None
-            for changes in (self.changes.entries, self.changes.parts)
-            for value in changes.values()
-        )
 
     def dropped_share(self, tolerated: float = 0.0) -> float:
         """
@@ -87,7 +84,7 @@ class Succession:
 
     def removed(
         self, known: Mapping[str, Removed], now: float, grace: float
-    ) -> dict[str, Removed | None]:
+    ) -> Sharded[Removed | None]:
         """
         Return how what is remembered of removed addresses changes.
 
@@ -96,15 +93,16 @@ class Succession:
             now: Seconds, Unix time.
             grace: Seconds for which a removed address is remembered.
         """
-        changes: dict[str, Removed | None] = {}
+        changes = ShardedBuilder[Removed | None](Removed(now, OWN_NEXTHOP))
+        made = cache(lambda nexthop: Removed(now, nexthop))  # one for all of them
         for address, nexthop in self.lost.items():
             if now - known.get(address, _NEVER).at >= grace:
-                changes[address] = Removed(now, nexthop)
+                changes.put(address, made(nexthop))
         for address, gone in self._beside(known):
             is_kept = now - gone.at < grace and self.declared.hop_at(address, self.own) is None
-            if not is_kept and address not in changes:
-                changes[address] = None
-        return changes
+            if not is_kept and changes.get(address) is None:
+                changes.put(address, None)
+        return changes.build()
 
     def _beside(self, known: Mapping[str, Removed]) -> Iterable[tuple[str, Removed]]:
         """
@@ -152,6 +150,23 @@ def succeed(
     )
 
 
+def twin(before: ServerList) -> ServerList:
+    """
+    Return another that shares everything, see ``Sharded.twin``.
+    """
+    declared = None if before.declared is None else before.declared.twin()
+    return dataclasses.replace(before, declared=declared, removed=Sharded.of(before.removed).twin())
+
+
+def release(before: ServerList, successor: ServerList) -> None:
+    """
+    Let go of a list slowly, but for what its successor shares, see ``Sharded.release``.
+    """
+    if before.declared is not None:
+        before.declared.release(successor.declared)
+    Sharded.of(before.removed).release(Sharded.of(successor.removed))
+
+
 def touched(succession: Succession) -> Iterator[str] | None:
     """
     Return the full addresses of which a server may say something else now; None for any.
@@ -183,12 +198,13 @@ def _by_local_part(
 
 def _lost(
     before: AliasList, changes: Changes, declared: AliasList, own: frozenset[str]
-) -> dict[str, str]:
+) -> Sharded[str]:
     if before.whole and declared.whole:
         candidates = _candidates(before, changes, own)
     else:
         candidates = deliverable(before, own)
-    return {address: hop for address, hop in candidates if declared.hop_at(address, own) is None}
+    lost = ((address, hop) for address, hop in candidates if declared.hop_at(address, own) is None)
+    return Sharded.of(lost, OWN_NEXTHOP)
 
 
 def _candidates(

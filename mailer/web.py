@@ -208,12 +208,13 @@ class WebHandler:
             return await self._take_patch(request, body, refresher)
         try:
             declared = await self._parsed(_mapping, request, body)
+            count = len(declared)
             await refresher.install(declared)
         except ListError as error:
             return Said(422, str(error))
         except TemporaryError as error:
             return Said(503, str(error))
-        return Said(200, f"{len(declared)} addresses in force")
+        return Said(200, f"{count} addresses in force")
 
     async def _take_patch(self, request: BoundedRequest, body: bytes, refresher: Refresher) -> Said:
         """

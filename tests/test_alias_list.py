@@ -274,6 +274,8 @@ def test_posted_empty_mapping():
         ({"a@x": ["b c"]}, "'b c@x' is not an address"),
         ({"a@x": ["@x"]}, "'@x' is not an address"),
         ({"a@x": [""]}, "'@x' is not an address"),
+        ({"a@x": False}, "'a@x': a list of names was expected, not a bool"),
+        ({"a@x": {}}, "'a@x': a list of names was expected, not a mapping"),
     ],
 )
 def test_posted_values_that_are_no_mapping(mapping, reason):

@@ -16,7 +16,7 @@ def test_an_installed_mapping_is_not_held_back(loaded):
     What the webhook brought replaces the list at once, however much it drops.
     """
     declared = AliasList(transport={"only@example.com": ""})
-    loaded.fakes.run(loaded.refreshers["odoo"].install(declared))
+    loaded.fakes.run(loaded.refreshers["odoo"].install(declared.twin()))
     assert loaded.finds("only@example.com")
     assert not loaded.finds("a0@example.com")
     assert declared == loaded.store.load("odoo").server_list.declared
@@ -58,8 +58,8 @@ def test_a_mapping_during_a_fetch_is_not_overwritten_by_it_unnoticed(loaded, sit
     installing = loaded.fakes.Deferred.fromCoroutine(
         loaded.refreshers["odoo"].install(AliasList(transport={"y@example.com": ""}))
     )
-    slow.finish()
-    slow.finish()
+    while slow.waiting:
+        slow.finish()
     assert loaded.fakes.result_of(outcome).result == "changed"
     loaded.fakes.result_of(installing)
     stored = loaded.store.load("odoo").server_list.declared
@@ -74,10 +74,32 @@ def test_a_page_fetched_before_a_mapping_is_not_joined_with_it(loaded, sites):
     loaded.fetch(sites.page_of(TEN), etags=('"a"', '"t"'))
     outcome = loaded.refreshers["odoo"].refresh("command")
     mapping = AliasList(transport={"y@example.com": ""})
-    loaded.fakes.run(loaded.refreshers["odoo"].install(mapping))
+    loaded.fakes.run(loaded.refreshers["odoo"].install(mapping.twin()))
     loaded.clients["odoo"].answer(loaded.fakes.make_pages(sites.page_of(TEN), None, ('"b"', '"t"')))
     assert not loaded.fakes.result_of(outcome).is_good
     assert mapping == loaded.directory["odoo"].declared
+
+
+def test_a_list_is_not_confirmed_that_is_no_longer_in_force(loaded, sites):
+    """
+    That Odoo's list has not changed says nothing of the mapping that took its place meanwhile.
+    """
+    loaded.fetch(sites.page_of(TEN), etags=('"a"', '"t"'))
+    outcome = loaded.refreshers["odoo"].refresh("command")
+    loaded.fakes.run(loaded.refreshers["odoo"].install(AliasList(transport={"y@example.com": ""})))
+    loaded.clients["odoo"].answer(loaded.fakes.UNCHANGED)
+    assert "failed" == loaded.fakes.result_of(outcome).result
+    assert loaded.finds("y@example.com")
+
+
+def test_an_installed_mapping_is_freed_slowly(loaded):
+    """
+    Whoever sent it has nothing left of it that would be freed at once.
+    """
+    declared = AliasList(transport={"only@example.com": ""})
+    loaded.fakes.run(loaded.refreshers["odoo"].install(declared))
+    assert 0 == len(declared)
+    assert loaded.finds("only@example.com")
 
 
 @pytest.mark.parametrize("etags", [("", ""), ('"a"', '"t"')])
@@ -93,7 +115,7 @@ def test_a_list_fetched_before_a_mapping_does_not_replace_it(lists, sites, known
         lists.clock.advance(60)
     newer = lists.fakes.make_pages(sites.page_of([*TEN, "x@example.com"]), TEN[0].encode(), etags)
     mapping = AliasList(transport={TEN[0]: ""})
-    lists.fakes.run(refresher.install(mapping))
+    lists.fakes.run(refresher.install(mapping.twin()))
     client.answer(newer)
     assert mapping == lists.directory["odoo"].declared
     assert mapping == lists.store.load("odoo").server_list.declared

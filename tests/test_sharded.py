@@ -3,6 +3,7 @@ Tests for mailer.sharded.
 """
 
 import gc
+import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,7 +118,54 @@ def test_nothing_is_looked_through_for_garbage():
     for each in (made, changed, made.with_usual(8), other.changes_to(made), made.twin()):
         names = [some for some in each._names if some]
         assert names
-        assert not any(map(gc.is_tracked, names))
+        assert not any(map(gc.is_tracked, (*names, *each._others)))
+
+
+def test_values_are_not_looked_through_either():
+    """
+    Nor what is still being put together: tuples of texts would have their dicts looked through.
+    """
+    builder = ShardedBuilder(None)
+    values = [(f"target-{number}@example.com",) for number in range(1000)]
+    for number, value in enumerate(values):
+        builder.put(f"alias-{number}@example.com", value)
+    assert not any(map(gc.is_tracked, (*values, *builder._others)))
+    made = builder.build().changed({"alias-1@example.com": ("other@example.com",)})
+    assert not any(map(gc.is_tracked, made._others))
+
+
+def test_what_is_left_of_much_that_was_put_in_is_compact():
+    """
+    A set that was enlarged for what came before others went would stay as large for good.
+    """
+    before = Sharded.of(dict.fromkeys(MANY, 7), 7)
+    changes = {**dict.fromkeys(MANY), **{f"new-{name}": 7 for name in MANY}}
+    after = before.changed(changes)
+    assert len(before) == len(after)
+    sizes = [sum(map(sys.getsizeof, each._names)) for each in (before, after)]
+    assert sizes[1] < 1.5 * sizes[0]
+
+
+def test_what_an_heir_shares_is_not_looked_through():
+    """
+    What is let go of costs what has changed; what is shared stays.
+    """
+    before = Sharded.of(MANY, 7)
+    heir = before.changed({"alias-7@example.com": None})
+    looked: list[object] = []
+
+    class Noted(set):
+        def __iter__(self):
+            looked.append(self)
+            return super().__iter__()
+
+    retired = before.twin()
+    retired._names = [Noted(some) if some not in heir._names else some for some in retired._names]
+    expected = dict(heir.items())
+    retired.release(heir)
+    assert 0 == len(retired)
+    assert expected == heir
+    assert 1 == len(looked)
 
 
 def test_what_lies_beside_a_key():
