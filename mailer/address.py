@@ -21,6 +21,10 @@ _PATH = re.compile(
     rb"(?:@[^@<>\s\x00-\x1f\x7f]+)?)>"
 )
 
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+_NEEDS_QUOTES = re.compile(r"[\s()<>\[\],;:\"\\\x00-\x1f\x7f]")
+
 # What returns an address as it is compared: both parts without case. Unicode is case-folded as
 # Postfix's smtpd does it (ICU), so that "ß" and "ss" meet.
 fold: Callable[[str], str] = str.casefold
@@ -56,13 +60,21 @@ def without_extension(address: str, delimiters: str) -> str | None:
     """
     Return ``user@domain`` for ``user+ext@domain``; None where there is no extension.
 
+    An extension may need quotes: of ``"user+e x t"@domain`` it is known where it ends, while
+    without its quotes Postfix could read it as several addresses.
+
     Args:
         address: Folded, with one ``@``.
         delimiters: Any of these characters begins an extension; may be empty.
 
-    Source: postconf(5) recipient_delimiter; the first delimiter counts.
+    Source: postconf(5) recipient_delimiter; the first delimiter counts. RFC 5321 4.1.2
+    (Quoted-string).
     """
     local, at, domain = address.rpartition("@")
+    if quoted := _QUOTED.fullmatch(local):
+        local = _ESCAPED.sub(r"\1", quoted[1])
+    elif _NEEDS_QUOTES.search(local):
+        return None
     if local in _WHOLE:
         return None
     places = [place for place in map(local.find, delimiters) if place >= 0]

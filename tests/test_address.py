@@ -164,6 +164,16 @@ def test_words_that_are_no_domain(word):
         ("+ext@d", "+", None),
         ("+a+b@d", "+", None),
         ("-a+b@d", "+-", None),
+        ('"user+e x t"@d', "+", "user@d"),
+        (r'"user+e\"x\\t"@d', "+", "user@d"),
+        (r'"us\er+ext"@d', "+", "user@d"),
+        ('"user ext"@d', "+", None),
+        ('"+ext"@d', "+", None),
+        ('"user+ext"x@d', "+", None),
+        ('"user+ext@d', "+", None),
+        ("user+e x t@d", "+", None),
+        ("user+e,x@d", "+", None),
+        ("user+e:x@d", "+", None),
     ],
 )
 def test_extensions(address, delimiters, bare):
@@ -190,6 +200,18 @@ def test_without_extension_takes_any_text(address, delimiters):
     if bare is not None:
         assert address.rpartition("@")[2] == bare.rpartition("@")[2]
         assert 0 < len(bare.rpartition("@")[0]) < len(address.rpartition("@")[0])
+
+
+@given(st.text(st.sampled_from('ab+", \\')), st.text(st.sampled_from('ab+", \\')))
+def test_quotes_make_no_difference_to_what_an_extension_is_of(user, ext):
+    """
+    Any text in quotes, with a backslash before what needs one.
+    """
+    local = f"{user}+{ext}"
+    quoted = local.replace("\\", "\\\\").replace('"', '\\"')
+    assert without_extension(f'"{quoted}"@d', "+") == (
+        f"{user.partition('+')[0]}@d" if user.partition("+")[0] else None
+    )
 
 
 @pytest.mark.parametrize(

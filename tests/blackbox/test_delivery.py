@@ -62,6 +62,16 @@ def test_extension(site: Installation) -> None:
     assert [kept.recipient for kept in site.arrived(mail)] == [INFO]
 
 
+def test_extension_in_quotes(site: Installation) -> None:
+    """
+    As well where the extension needs quotes: Postfix asks for such an address with and without.
+    """
+    mail = compose()
+    queue_id = site.send(mail, ['"info+e x, t"@example.test'])
+    assert [status.status for status in site.postfix.final(queue_id)] == ["sent"]
+    assert [kept.recipient for kept in site.kept(mail)] == [INFO]
+
+
 def test_mixed_case_by_smtp(site: Installation) -> None:
     """
     An address as somebody typed it is delivered: cleanup and qmgr ask for it unfolded.
