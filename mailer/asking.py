@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 
+from mailer.address import encode
 from mailer.config import Config, Server, Token
 from mailer.errors import ProtocolError, TemporaryError
 from mailer.listen import Listen
@@ -25,7 +26,7 @@ def ask_lookup(config: Config, map_name: str, key: str) -> int:
     """
     try:
         with _connected(config.socketmap, LOOKUP_TIMEOUT) as connection:
-            connection.sendall(netstring(f"{map_name} {key}".encode()))
+            connection.sendall(netstring(encode(f"{map_name} {key}")))
             received = b""
             while (answer := parse_netstring(received)) is None:
                 data = connection.recv(65_536)

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -53,7 +54,7 @@ def serve(service: Any, reactor: Any, lines: LogLines, ready: int | None = None)
     except CannotListenError as error:
         raise ListenError(str(error)) from None
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    summing = LoopingCall(lambda: lines.sum_up(reactor.seconds()))
+    summing = LoopingCall(_sum_up, lines, reactor)
     summing.clock = reactor
     summing.start(SUM_UP, now=False)
     if ready is not None:
@@ -86,6 +87,11 @@ def run_coroutine(make: Callable[[Any], Coroutine[Deferred[Any], Any, _T]]) -> _
     if isinstance(result, Failure):
         result.raiseException()
     return result
+
+
+def _sum_up(lines: LogLines, reactor: Any) -> None:
+    with suppress(OSError):  # of a full disk, say; the next time may be better
+        lines.sum_up(reactor.seconds())
 
 
 def _tell_ready(_: None, descriptor: int) -> None:

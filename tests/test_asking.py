@@ -82,6 +82,15 @@ def test_a_lookup_prints_the_answer(listen, make_config, capsys, answer, status,
     assert [netstring(b"aliases info@example.com")] == received
 
 
+def test_a_key_may_be_any_octets(listen, make_config):
+    """
+    What the shell gave is asked for as it is; the answer says that there is no such address.
+    """
+    place, received = listen([netstring(b"NOTFOUND ")])
+    assert ask_lookup(make_config(socketmap=place), "aliases", "\udcff@x") == 1
+    assert [netstring(b"aliases \xff@x")] == received
+
+
 def test_an_answer_may_come_in_pieces(listen, make_config):
     """
     It is read to its end.

@@ -2,6 +2,7 @@
 Tests for mailer.running.
 """
 
+import errno
 import gc
 import io
 import os
@@ -163,3 +164,22 @@ def test_what_the_log_has_counted_is_written_now_and_then_and_in_the_end():
     assert [None] == sums
     reactor.advance(SUM_UP)
     assert [None, SUM_UP] == sums
+
+
+def test_a_log_that_could_not_be_written_is_tried_again():
+    """
+    A full disk does not end the sums for good.
+    """
+    sums = []
+
+    class Lines(LogLines):
+        def sum_up(self, now=None):
+            sums.append(now)
+            if now == SUM_UP:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    reactor = MemoryReactorClock()
+    serve(Noting(), reactor, Lines(io.StringIO(), "text"))
+    reactor.advance(SUM_UP)
+    reactor.advance(SUM_UP)
+    assert [None, SUM_UP, 2 * SUM_UP] == sums
