@@ -105,7 +105,7 @@ class QuickReader:
         """
         if self._reads.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
-            self._follow()
+            self._end_turn()
 
     def fileno(self) -> int:
         """Of the epoll instance, which is readable while a connection is."""
@@ -145,14 +145,14 @@ class QuickReader:
         """
         # What is bound once a turn is not looked for at each lookup.
         seconds, poll = self._reactor.seconds, self._epoll.poll
-        reads, follow = self._reads, self._follow
+        reads, end_turn = self._reads, self._end_turn
         wait = LONGEST_TURN if timeout is None else float(timeout)
         end = seconds() + wait
         self._is_over = False
         while wait >= 0.0 and not self._is_over:
             ready = poll(wait, MAX_READY)
             for descriptor, _ in ready:
-                read = reads.get(descriptor, follow)
+                read = reads.get(descriptor, end_turn)
                 try:
                     read()
                 except Exception:
@@ -171,7 +171,7 @@ class QuickReader:
             for descriptor, _ in ready:
                 if first < ENOUGH:
                     first += self.give_way()
-                read = self._reads.get(descriptor, self._follow)
+                read = self._reads.get(descriptor, self._end_turn)
                 try:
                     octets += read()
                 except Exception:
@@ -181,7 +181,7 @@ class QuickReader:
             ready = self._epoll.poll(0, MAX_READY) if again else ()
         return octets
 
-    def _follow(self) -> int:
+    def _end_turn(self) -> int:
         """
         End the turn: there is something for the reactor, or a connection has left.
         """

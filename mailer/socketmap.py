@@ -25,10 +25,11 @@ OUTCOMES = (  # map and result of a lookup, as they are counted
     *((name, result) for name in ("aliases", "transport") for result in ("ok", "notfound", "temp")),
     ("other", "perm"),
 )
-Said = tuple[bytes, int]  # and the place in OUTCOMES
-Known = tuple[bool, int, Said, Said]  # is it transport; what counts ok; not found, no list
+CountedReply = tuple[bytes, int]  # and the place in OUTCOMES
+# Is it transport; what counts ok; not found, no list.
+MapReplies = tuple[bool, int, CountedReply, CountedReply]
 # How many octets follow the space; how a reply begins that repeats them; of which map.
-Head = tuple[int, bytes, Known]
+RequestHead = tuple[int, bytes, MapReplies]
 
 
 class RequestReader:
@@ -114,7 +115,7 @@ def parse_netstring(data: bytes) -> bytes | None:
     return rest[:-1]
 
 
-def answer(table: AliasTable, request: bytes, now: float) -> Said:
+def answer(table: AliasTable, request: bytes, now: float) -> CountedReply:
     """
     Return the reply to one lookup, a netstring, and where it is counted.
 
@@ -129,13 +130,13 @@ def answer(table: AliasTable, request: bytes, now: float) -> Said:
     return _PERM if known is None else known[2]
 
 
-def answer_alone(table: AliasTable, data: bytes, now: float) -> Said | None:
+def answer_alone(table: AliasTable, data: bytes, now: float) -> CountedReply | None:
     """
-    Return what ``answer`` does, to what has to be found out to be one request.
+    Return what ``answer`` does to octets that are one whole request; None to any others.
 
     Args:
-        data: Any octets; None is returned where they are not the whole of one request, or more,
-            or no key is asked for, or of no map.
+        data: As they came, not looked at yet. None is returned, too, for a request that names no
+            map or has no key.
         now: Seconds, Unix time.
     """
     head, _, rest = data.partition(b" ")
@@ -170,7 +171,7 @@ def _joined(targets: Targets, address: str) -> str:
     return ",".join(target if "@" in target else address for target in targets)
 
 
-def _head(head: bytes) -> Head:
+def _head(head: bytes) -> RequestHead:
     """
     Return what is known from what stands before the space of a request.
     """
@@ -190,7 +191,7 @@ def _head(head: bytes) -> Head:
     return found
 
 
-def _known(name: str) -> Known:
+def _known(name: str) -> MapReplies:
     ok, notfound, temp = (OUTCOMES.index((name, result)) for result in ("ok", "notfound", "temp"))
     texts = (netstring(NOTFOUND), notfound), (netstring(TEMP_NO_LIST), temp)
     return name == "transport", ok, *texts
@@ -198,6 +199,6 @@ def _known(name: str) -> Known:
 
 _MAPS = {name.encode(): _known(name) for name in ("aliases", "transport")}
 _USUAL = 256  # octets of a key
-_heads: dict[bytes, Head] = {}  # what was read before
-_NO_HEAD: Head = -1, b"", _MAPS[b"aliases"]  # nothing is as short
-_PERM: Said = (netstring(PERM_NO_MAP), OUTCOMES.index(("other", "perm")))
+_heads: dict[bytes, RequestHead] = {}  # what was read before
+_NO_HEAD: RequestHead = -1, b"", _MAPS[b"aliases"]  # nothing is as short
+_PERM: CountedReply = (netstring(PERM_NO_MAP), OUTCOMES.index(("other", "perm")))
