@@ -170,7 +170,7 @@ class Refresher(Service):
         try:
             await self._pushed(changes_to(declared), Etags(), held_back=False)
         finally:
-            await self._in_thread(declared.release)
+            self._replacement.free(declared.release)
 
     async def apply(self, patch: Patch, base: str, etag: str) -> None:
         """

@@ -5,6 +5,7 @@ Whatever goes wrong before that leaves the list in force as it is.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -116,7 +117,13 @@ class Replacement:
         retired = twin(self._directory[self._server.name])
         self._directory.publish(made.successor, made.table)
         self.count += 1
-        self._in_thread(release, retired, made.successor).addErrback(
+        self.free(release, retired, made.successor)
+
+    def free(self, release: Callable[..., None], *arguments: object) -> None:
+        """
+        Have something let go of in a thread; nobody waits for it.
+        """
+        self._in_thread(release, *arguments).addErrback(
             lambda failure: log.failure("a list is not freed", failure=failure)
         )
 
