@@ -40,6 +40,7 @@ __all__ = [
     "Patch",
     "Targets",
     "parse_aliases",
+    "parse_json_mapping",
     "parse_mapping",
     "parse_patch",
     "parse_transport",
@@ -209,12 +210,37 @@ def parse_mapping(mapping: Any) -> AliasList:
         raise ListError(f"a mapping was expected, not {_kind(mapping)}")
     builder = ListBuilder(whole=False)
     for key, value in mapping.items():
-        account = _address(key, 0)
-        builder.transport(account, OWN_NEXTHOP)
-        for name in _names(value, account):
-            alias = _address(name if "@" in name else name + account[account.index("@") :], 0)
-            builder.alias(alias, [account])
+        _account(builder, key, value)
     return builder.build(frozenset(), whole=False)
+
+
+def parse_json_mapping(body: PageContent) -> AliasList:
+    """
+    Read the same mapping as JSON, which is much faster than YAML, and done a little at a time.
+
+    Raises:
+        NotJsonError: It may be YAML.
+        ListError: It is not such a mapping; says where and why.
+    """
+    text, builder, seen = JsonText(texts(body)), ListBuilder(whole=False), ShardedBuilder(True)
+    try:
+        for key, value in text.items():
+            if seen.get(key):
+                raise ListError(f"{_excerpt(key)} stands twice")
+            seen.put(key, True)
+            _account(builder, key, value)
+    finally:
+        seen.build().release()
+    text.end()
+    return builder.build(frozenset(), whole=False)
+
+
+def _account(builder: ListBuilder, key: Any, value: Any) -> None:
+    account = _address(key, 0)
+    builder.transport(account, OWN_NEXTHOP)
+    for name in _names(value, account):
+        alias = _address(name if "@" in name else name + account[account.index("@") :], 0)
+        builder.alias(alias, [account])
 
 
 def _peeked(pieces: Iterator[str]) -> tuple[Iterator[str], bool]:

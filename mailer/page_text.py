@@ -21,6 +21,12 @@ _MARK = "\N{BYTE ORDER MARK}"
 _decoder = json.JSONDecoder()
 
 
+class NotJsonError(ListError):
+    """
+    A text is not JSON.
+    """
+
+
 def texts(page: bytes | Iterable[bytes]) -> Iterator[str]:
     """
     Yield the text of a page, given whole or in pieces, in pieces.
@@ -70,7 +76,7 @@ class JsonText:
     Every method takes what it says from the text.
 
     Raises:
-        ListError: From each method: the text is not JSON.
+        NotJsonError: From each method.
     """
 
     def __init__(self, texts: Iterator[str]) -> None:
@@ -112,7 +118,7 @@ class JsonText:
             try:
                 value, end = _decoder.raw_decode(self._text, self._at)
             except RecursionError:
-                raise ListError(_NOT_JSON) from None
+                raise NotJsonError(_NOT_JSON) from None
             except ValueError:
                 end = len(self._text)
             if end < len(self._text):
@@ -127,7 +133,7 @@ class JsonText:
         Say whether one of these characters comes next; takes nothing.
         """
         if not self._next():
-            raise ListError(_NOT_JSON)
+            raise NotJsonError(_NOT_JSON)
         return self._next() in characters
 
     def end(self) -> None:
@@ -135,13 +141,13 @@ class JsonText:
         Make sure that nothing follows.
         """
         if self._next():
-            raise ListError(_NOT_JSON)
+            raise NotJsonError(_NOT_JSON)
 
     def _last_value(self) -> Any:
         try:
             value, self._at = _decoder.raw_decode(self._text, self._at)
         except (ValueError, RecursionError):
-            raise ListError(_NOT_JSON) from None
+            raise NotJsonError(_NOT_JSON) from None
         return value
 
     def _some_items(self) -> Iterator[tuple[str, Any]]:
@@ -166,14 +172,14 @@ class JsonText:
 
     def _name(self) -> str:
         if self._next() != '"':
-            raise ListError(_NOT_JSON)
+            raise NotJsonError(_NOT_JSON)
         name = self.value()
         self._take(":")
         return str(name)
 
     def _take(self, character: str) -> None:
         if self._next() != character:
-            raise ListError(_NOT_JSON)
+            raise NotJsonError(_NOT_JSON)
         self._at += 1
 
     def _next(self) -> str:

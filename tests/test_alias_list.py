@@ -14,10 +14,12 @@ from mailer.alias_list import (
     OWN_NEXTHOP,
     AliasList,
     parse_aliases,
+    parse_json_mapping,
     parse_mapping,
     parse_transport,
 )
 from mailer.errors import ListError
+from mailer.page_text import NotJsonError
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["a@b", "info"]),
@@ -295,6 +297,38 @@ def test_any_posted_value_is_a_list_or_a_list_error(value):
     with suppress(ListError):
         declared = parse_mapping(value)
         assert {t for ts in declared.aliases.values() for t in ts} <= declared.transport.keys()
+
+
+NAMES = st.sampled_from(["a@x", "A@X", "b@x", "info", "c@y", "no name", ""])
+
+
+@given(st.lists(st.tuples(NAMES, st.none() | st.lists(NAMES, max_size=2) | NAMES), max_size=4))
+def test_a_posted_mapping_is_the_same_as_json(pairs):
+    """
+    Read piece by piece; what stands twice, which YAML refuses, is refused.
+    """
+    members = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in pairs)
+    text = f"{{{', '.join(members)}}}".encode()
+    pieces = [text[at : at + 7] for at in range(0, len(text), 7)]
+    try:
+        declared = parse_json_mapping(pieces)
+    except ListError:
+        is_repeated = len(pairs) > len(dict(pairs))
+        if not is_repeated:
+            with pytest.raises(ListError):
+                parse_mapping(dict(pairs))
+    else:
+        assert parse_mapping(dict(pairs)) == declared
+        assert len(pairs) == len(dict(pairs))
+
+
+@pytest.mark.parametrize("text", [b"a@x: [b]", b"{a@x: [b]}", b'{"a@x": ["b"]} x', b"", b"[]"])
+def test_a_posted_text_that_is_no_json(text):
+    """
+    It may be YAML.
+    """
+    with pytest.raises(NotJsonError):
+        parse_json_mapping(text)
 
 
 class Counted(str):
