@@ -22,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from receiver import AtOnce
 from twisted.internet import reactor as _reactor
 
 from fakes import make_directory, make_metrics
@@ -29,8 +30,6 @@ from mailer.alias_list import AliasList
 from mailer.alias_table import ServerList
 from mailer.delivery import Deliverer
 from mailer.lmtp_server import LmtpFactory
-from mailer.odoo import Delivery
-from mailer.reply import Reply
 from mailer.socketmap_server import SocketmapFactory
 
 ADDRESSES = 1_000
@@ -85,26 +84,6 @@ class Sink:
         """
         As above.
         """
-
-
-class AtOnce:
-    """
-    Stands for ``ServerDelivery``: what a log writes and a clock tells is not what is counted.
-    """
-
-    is_up, in_flight = True, 0
-
-    def refusal(self) -> Reply | None:
-        """
-        Take all mail.
-        """
-        return None
-
-    async def deliver(self, delivery: Delivery) -> list[Reply]:
-        """
-        Store nothing.
-        """
-        return [Reply(250, "2.0.0", "stored")] * len(delivery.recipients)
 
 
 def connected(factory: Any) -> tuple[Any, Sink]:

@@ -4,41 +4,52 @@ costs.
 
 usage: receiver.py CONFIG -r FD
 
-Listening, limits, sessions, spool, digest, header, turns, verdict, log and metrics
-are the daemon's; only the call to Odoo is left out. A newline is written to the descriptor FD once
-it listens.
+Listening, limits, sessions, spool, digest, header and the metrics of LMTP are the daemon's. The
+delivery is left out, with its turn, log line and metrics: what that costs is in what is measured
+through to a server. A newline is written to the descriptor FD once it listens.
 """
 
-import json
 import sys
 from typing import Any
 
 from mailer import config_file
 from mailer.daemon import Daemon, Roles
+from mailer.delivery import Deliverer
 from mailer.descriptors import raise_descriptor_limit
 from mailer.odoo import Delivery
+from mailer.reply import Reply
 from mailer.running import serve, start_logging
-from mailer.verdict import Answer
 
 
-async def stored(delivery: Delivery) -> Answer:
+class AtOnce:
     """
-    Stand for ``OdooClient.deliver``: Odoo has stored it.
+    Stands for ``ServerDelivery``.
     """
-    reply = {"code": 250, "status": "2.0.0", "text": "stored"}
-    verdict = {"recipients": dict.fromkeys(delivery.recipients, reply)}
-    return Answer(200, marked=True, body=json.dumps(verdict).encode())
+
+    is_up, in_flight = True, 0
+
+    def refusal(self) -> Reply | None:
+        """
+        Take all mail.
+        """
+        return None
+
+    async def deliver(self, delivery: Delivery) -> list[Reply]:
+        """
+        Store nothing.
+        """
+        return [Reply(250, "2.0.0", "stored")] * len(delivery.recipients)
 
 
 class Receiver(Daemon):
     """
-    The daemon, but for the call to Odoo.
+    The daemon, but for the deliverer.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        for delivery in self._generation.deliverer.servers.values():
-            delivery._client._client.deliver = stored
+        servers: Any = {name: AtOnce() for name in self._generation.deliverer.servers}
+        self._lmtp.deliverer = Deliverer(servers)
 
 
 def main(path: str, _: str, ready: str) -> int:
