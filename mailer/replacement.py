@@ -15,6 +15,7 @@ from mailer.alias_list import AliasList
 from mailer.alias_table import AliasTable, ServerList
 from mailer.directory import Directory
 from mailer.errors import RefusedError, TemporaryError
+from mailer.heap import trim
 from mailer.reading import InThread, Read
 from mailer.store import Etags, Store, Stored
 from mailer.succession import Succession, release, succeed, touched, twin
@@ -123,7 +124,7 @@ class Replacement:
         """
         Have something let go of in a thread; nobody waits for it.
         """
-        self._in_thread(release, *arguments).addErrback(
+        self._in_thread(_free, release, *arguments).addErrback(
             lambda failure: log.failure("a list is not freed", failure=failure)
         )
 
@@ -192,3 +193,8 @@ class Replacement:
                 keeper=keeper,
                 loser=loser,
             )
+
+
+def _free(release: Callable[..., None], *arguments: object) -> None:
+    release(*arguments)
+    trim()

@@ -19,7 +19,7 @@ LAYERS = {
         succession throttle verdict visible yaml_text
     """,
     1: """
-        asyncio_http config_file descriptors exposure handover http_client http_exchange
+        asyncio_http config_file descriptors exposure handover heap http_client http_exchange
         http_failures list_rows log_repeats logs
         map_files metrics odoo pages postfix spool store tls
         twisted_http
