@@ -45,6 +45,8 @@ def _bars(axes: Axes, chart: Chart) -> None:
     axes.set_ylabel(chart.label)
     axes.set_xlabel(chart.below)
     axes.grid(axis="x", visible=False)
+    axes.set_axisbelow(True)
+    axes.set_ylim(top=1.35 * axes.get_ylim()[1])  # the legend stands above bars and line
     axes.legend(loc="upper left", fontsize=7, frameon=False)
 
 
