@@ -91,9 +91,11 @@ def _environ() -> dict[str, str]:
 def about() -> dict[str, str]:
     """
     Return what has to be the same for figures to be compared.
+
+    Builds of one version, as a distribution mends it, differ by less than is allowed.
     """
-    build = f"{platform.python_version()}, {' '.join(platform.python_build())}"
-    return {"python": build, "machine": platform.machine()}
+    python = f"{platform.python_version()}, {platform.python_compiler()}"
+    return {"python": python, "machine": platform.machine()}
 
 
 def compare(before: Figures, now: Figures) -> tuple[list[list[str]], bool]:
