@@ -26,7 +26,7 @@ from mailer.alias_list import (
 from mailer.errors import ListError, TemporaryError
 from mailer.http_server import BoundedRequest, BoundedSite
 from mailer.metrics import Metrics
-from mailer.page_text import NotJsonError
+from mailer.page_text import NotJsonError, texts
 from mailer.reading import InThread
 from mailer.refresh import Outcome, Refresher
 from mailer.throttle import Throttle, source_of
@@ -294,7 +294,7 @@ def _mapping(body: bytes) -> AliasList:
     """
     with suppress(NotJsonError):
         return parse_json_mapping(body)
-    return parse_mapping(load(body.decode()))
+    return parse_mapping(load("".join(texts(body))))
 
 
 def _told(server: str, outcome: Outcome) -> str:

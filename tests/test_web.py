@@ -167,6 +167,7 @@ def test_a_form_with_a_file_is_answered(desk, parameter):
         b"1: [info]",
         b"odoo@example.com: [info\xff]",
         b"\xff\xfe",
+        b"# a comment that takes more than is read at once\n" * 2_000 + b"\xff",
         b"odoo@example.com: ['two words']",
         b"odoo@example.com: [a@b@c]",
         b"odoo@example.com: [info]\nodoo@example.com: [sales]",
