@@ -212,18 +212,14 @@ class AliasList:
         """
         Return what ``count`` is of the list that these changes make of this one.
         """
-        parts = len(self.parts)
-        for name, targets in changes.parts.items():
-            parts += (targets is not None) - (name in self.parts)
-        return self._alias_count_after(changes) + parts
+        parts = ((now is not None) - (name in self.parts) for name, now in changes.parts.items())
+        return self._alias_count_after(changes) + len(self.parts) + sum(parts)
 
     def _alias_count_after(self, changes: Changes) -> int:
         count = self.alias_count
         for address, entry in changes.entries.items():
-            before = self.entries.get(address)
-            count += (entry is not None and entry[0] is not None) - (
-                before is not None and before[0] is not None
-            )
+            before, after = self.entries.get(address) or NOTHING, entry or NOTHING
+            count += (after[0] is not None) - (before[0] is not None)
         return count
 
     def changes_to(self, other: "AliasList") -> Changes:

@@ -214,7 +214,8 @@ def _worst(bench: Bed, meanwhile: Callable[[], None]) -> Figures:
     Return how long lookups took while something went on; those apart during which the machine
     itself stood still.
 
-    That is told by an echo on the daemon's core which nothing else there can hold up.
+    That is told by an echo of the highest priority on the daemon's core, which only the kernel
+    can hold up.
     """
     echo = Echo(bench.folder)
     pin(echo.pid, SERVER_CORE)
